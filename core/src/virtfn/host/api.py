@@ -1,0 +1,129 @@
+"""The machine as plugins and core see it: `HostReader` reads, `Host` writes too. Errors are those of `virtfn.errors`.
+
+A PCI function is named by its address. Paths are absolute on the managed host (`/sys/...`), whatever the process's own
+root is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from virtfn.model import EswitchMode, PciAddress, Vf
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """A program that ended."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class DevlinkInfo:
+    """`devlink dev info`: DEVLINK_CMD_INFO_GET."""
+
+    driver: str | None = None
+    serial_number: str | None = None
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    running: Mapping[str, str] = field(default_factory=dict)
+    stored: Mapping[str, str] = field(default_factory=dict)
+
+
+class HostReader(Protocol):
+    """Reads. Nothing here changes the machine."""
+
+    def read_text(self, path: str) -> str | None:
+        """A file's text without surrounding white space; None when it is absent or cannot be read."""
+        ...
+
+    def pci_attribute(self, address: PciAddress, name: str) -> str | None:
+        """A file below `/sys/bus/pci/devices/<address>/`; None when absent or unreadable."""
+        ...
+
+    def module_loaded(self, name: str) -> bool:
+        """Whether a kernel module is loaded or built in."""
+        ...
+
+    def devlink_info(self, address: PciAddress) -> DevlinkInfo | None:
+        """Driver, serial number and versions; None when the device has no devlink instance."""
+        ...
+
+    def driver_info(self, netdev: str) -> Mapping[str, str]:
+        """`ethtool -i`: `driver`, `version`, `firmware-version`, `bus-info`; empty when unreadable."""
+        ...
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, device: str = "") -> CommandResult:
+        """A program of the host, without a shell, output decoded with replacement; any exit code is returned.
+
+        :raises CommandFailed: it is not installed, or does not end within `timeout` seconds.
+        """
+        ...
+
+
+class Host(HostReader, Protocol):
+    """Writes. Every method names the device in its errors, and reads back what the kernel may not have done."""
+
+    def set_num_vfs(self, pf: PciAddress, count: int, *, probe: bool = True) -> None:
+        """Make `count` VFs; goes through 0 when another number of VFs exists. Nothing happens when it is already so.
+
+        :param probe: False: the new VFs are left without a driver (`sriov_drivers_autoprobe` is 0 meanwhile).
+        :raises TooManyVfs: `count` is over `sriov_totalvfs`.
+        :raises DeviceBusy: a VF is held open, or the write does not come back.
+        :raises NotEffective: the driver took the number and made another.
+        """
+        ...
+
+    def set_drivers_autoprobe(self, pf: PciAddress, enabled: bool) -> None:
+        """Whether the kernel binds new VFs of the PF to a driver by itself."""
+        ...
+
+    def bind_driver(self, function: PciAddress, driver: str | None) -> str | None:
+        """Bind a function to the named driver, or with None to the kernel's default one; unbinds another first.
+
+        Returns the name of the driver bound, None when no default driver took the function.
+
+        :raises DeviceBusy: the function is held open by a process.
+        """
+        ...
+
+    def unbind_driver(self, function: PciAddress) -> None:
+        """Take the function from its driver; nothing happens when it has none."""
+        ...
+
+    def set_link(self, function: PciAddress, *, mtu: int | None = None, up: bool | None = None) -> None:
+        """MTU in bytes and administrative state of the function's netdev; waits for the netdev to appear.
+
+        :raises WaitTimeout: the function has no netdev in this network namespace.
+        """
+        ...
+
+    def set_vf(self, pf: PciAddress, index: int, settings: Mapping[str, Any]) -> None:
+        """Administrative settings of one VF, by the names of `VfSettings`' fields (`mac`, `trust`, `vlan`, ...)."""
+        ...
+
+    def set_eswitch_mode(self, pf: PciAddress, mode: EswitchMode) -> None:
+        """DEVLINK_CMD_ESWITCH_SET, read back."""
+        ...
+
+    def load_module(self, name: str) -> None:
+        """`modprobe`; nothing happens when it is loaded or built in."""
+        ...
+
+    def vf(self, pf: PciAddress, index: int) -> Vf:
+        """One VF as it is now.
+
+        :raises DeviceGone: the PF or the VF is not there.
+        """
+        ...
+
+    def wait_until(self, predicate: Callable[[], bool], *, timeout: float, why: str, device: str = "") -> None:
+        """Poll until the predicate holds. The only way to wait.
+
+        :raises WaitTimeout: after `timeout` seconds; the message is "waited N s for `why`".
+        """
+        ...

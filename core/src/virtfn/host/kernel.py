@@ -1,0 +1,184 @@
+"""The kernel's interfaces that virtfn uses, each as a small Protocol: files, rtnetlink, devlink, processes, programs, time.
+
+This is the seam between `virtfn.host` and the ground it stands on. The real machine implements them with the file
+system and sockets (`files`, `rtnetlink`, `devlink`, `processes`, `command`), the simulated ground with a model of the
+kernel. All the rules (order, checks, error texts) stand above the seam, in `virtfn.host.machine`, and so run on both.
+
+Below the seam errors are `OSError` with the kernel's errno; `strerror` is the kernel's own text (netlink extack) where it
+gave one. `TimeoutError` is a write that did not come back. Paths are relative to the root (`sys/bus/pci/devices/...`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from virtfn.host.api import CommandResult, DevlinkInfo
+from virtfn.model import EswitchMode, VfSettings
+
+
+class Files(Protocol):
+    """sysfs, procfs and plain files under one root."""
+
+    def read(self, path: str) -> str:
+        """The file's text, as it is."""
+        ...
+
+    def write(self, path: str, text: str) -> None:
+        """One write(2) of the text to an existing file (never creates one)."""
+        ...
+
+    def write_slow(self, path: str, text: str, *, timeout: float) -> None:
+        """As `write`, for files whose write can block in the kernel without end.
+
+        :raises TimeoutError: no answer after `timeout` seconds; the write may still happen later.
+        """
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Whether something is there (a dangling link is not)."""
+        ...
+
+    def listdir(self, path: str) -> Sequence[str]:
+        """Names in a folder, sorted; empty when the folder is absent."""
+        ...
+
+    def readlink(self, path: str) -> str | None:
+        """Last component of a symbolic link's target; None when there is no such link."""
+        ...
+
+
+ARPHRD_ETHER = 1
+ARPHRD_INFINIBAND = 32
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """One netdev of this network namespace, from RTM_GETLINK."""
+
+    ifindex: int
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+    arp_type: int = ARPHRD_ETHER
+    permanent_mac: str | None = None
+    min_mtu: int | None = None
+    max_mtu: int | None = None
+    alt_names: tuple[str, ...] = ()
+    phys_port_name: str | None = None
+    phys_switch_id: str | None = None
+
+
+class Links(Protocol):
+    """rtnetlink."""
+
+    def links(self) -> Mapping[str, LinkInfo]:
+        """All netdevs of this network namespace by name."""
+        ...
+
+    def link(self, name: str) -> LinkInfo:
+        """One netdev, read afresh. OSError(ENODEV) when it is not there."""
+        ...
+
+    def vf_settings(self, ifindex: int) -> Mapping[int, VfSettings]:
+        """Settings of the VFs of a PF's netdev by VF index; empty when the driver gives none."""
+        ...
+
+    def set_link(self, ifindex: int, *, mtu: int | None = None, up: bool | None = None) -> None:
+        """RTM_SETLINK."""
+        ...
+
+    def set_vf(self, ifindex: int, index: int, settings: Mapping[str, Any]) -> None:
+        """IFLA_VFINFO_LIST of one VF; keys are `VfSettings`' field names, one message for all of them."""
+        ...
+
+
+class Devlink(Protocol):
+    """devlink over generic netlink. `handle` is bus and device name: `("pci", "0000:3b:00.0")`."""
+
+    def eswitch_mode(self, handle: tuple[str, str]) -> EswitchMode | None:
+        """The eswitch mode; None when the device has no devlink instance or no eswitch."""
+        ...
+
+    def set_eswitch_mode(self, handle: tuple[str, str], mode: EswitchMode) -> None:
+        """DEVLINK_CMD_ESWITCH_SET."""
+        ...
+
+    def info(self, handle: tuple[str, str]) -> DevlinkInfo | None:
+        """DEVLINK_CMD_INFO_GET; None when the device has no devlink instance."""
+        ...
+
+    def handles(self) -> frozenset[tuple[str, str]]:
+        """All devlink instances."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process, as messages name it."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid})"
+
+
+class Processes(Protocol):
+    """Who holds what."""
+
+    def vfio_users(self, address: str, *, group: int | None, devices: Sequence[str]) -> Sequence[Process]:
+        """Processes that hold the vfio *device* of a PCI function open.
+
+        :param group: its IOMMU group (`/dev/vfio/<group>`).
+        :param devices: its character devices (`vfio0` for `/dev/vfio/devices/vfio0`).
+
+        A process that has only the group open does not hold the device.
+        """
+        ...
+
+
+class Commands(Protocol):
+    """Programs of the host."""
+
+    def run(self, argv: Sequence[str], *, timeout: float) -> CommandResult:
+        """Run to the end, without a shell, standard input empty, C locale.
+
+        FileNotFoundError: not installed. TimeoutError: killed after `timeout` seconds.
+        """
+        ...
+
+
+class Ethtool(Protocol):
+    """SIOCETHTOOL."""
+
+    def driver_info(self, netdev: str) -> Mapping[str, str]:
+        """ETHTOOL_GDRVINFO: driver, version, firmware-version, bus-info."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, so that tests need not wait."""
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """All of them together: the ground that `virtfn.host.machine.Machine` stands on."""
+
+    files: Files
+    links: Links
+    devlink: Devlink
+    ethtool: Ethtool
+    processes: Processes
+    commands: Commands
+    clock: Clock

@@ -1,0 +1,135 @@
+"""What is wanted of the PFs of one node, whatever it came from: policies, a node state, or the journal (release)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from virtfn.errors import BadVfRange
+from virtfn.model.inventory import DeviceType, EswitchMode, LinkType
+from virtfn.model.pci import PciAddress, PciId
+
+_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VfRange:
+    """VF indices `first` to `last`, both included (`vfRange: 0-3`)."""
+
+    first: int
+    last: int
+
+    @classmethod
+    def parse(cls, text: str, *, field: str = "vfRange") -> VfRange:
+        """`first-last`. Raises `BadVfRange`."""
+        match = _RANGE.fullmatch(text.strip())
+        if match is None:
+            raise BadVfRange(f"{text!r} is not a VF range (expected first-last, like 0-3)", field=field)
+        first, last = int(match[1]), int(match[2])
+        if last < first:
+            raise BadVfRange(f"VF range {text}: the last index is smaller than the first", field=field)
+        return cls(first, last)
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and self.first <= index <= self.last
+
+    def overlaps(self, other: VfRange) -> bool:
+        """Whether the two share an index."""
+        return self.first <= other.last and other.first <= self.last
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """On the wire a range is its text."""
+        from virtfn.model.codec import text_schema
+
+        return text_schema(cls, cls.parse)
+
+
+@dataclass(frozen=True, slots=True)
+class VfGroup:
+    """VFs of one PF that are configured alike (`spec.interfaces[].vfGroups[]` of a node state)."""
+
+    vf_range: VfRange
+    resource_name: str = ""
+    policy_name: str = ""
+    device_type: DeviceType = DeviceType.NETDEVICE
+    mtu: int | None = None
+    """Bytes for each VF's netdev; None: not managed."""
+    is_rdma: bool = False
+    vdpa_type: str | None = None
+    need_vhost_net: bool = False
+    exclude_topology: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VfBaseline:
+    """One VF as it was before virtfn first touched its PF, to be put back on release."""
+
+    index: int
+    driver: str | None = None
+    mac: str | None = None
+    """Administrative MAC, None or all zero: not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredPf:
+    """What is wanted of one PF. None means "not managed": the value is left as it is."""
+
+    address: PciAddress
+    num_vfs: int
+    name: str = ""
+    """Netdev name at the time of rendering, for messages."""
+    mtu: int | None = None
+    """Bytes: at least this much, never lowered; exactly this much on release."""
+    eswitch_mode: EswitchMode | None = None
+    """None: legacy is wanted where the PF has an eswitch."""
+    link_type: LinkType | None = None
+    link_up: bool | None = True
+    """IFF_UP of the PF."""
+    externally_managed: bool = False
+    """Somebody else makes the VFs: they are only bound and named, the PF is not written."""
+    groups: tuple[VfGroup, ...] = ()
+    drivers_autoprobe: bool | None = None
+    release: bool = False
+    """The PF is being given back: values are those the journal recorded before the first touch."""
+    vfs: tuple[VfBaseline, ...] = ()
+    """Release only: the VFs that were there."""
+
+    def group_of(self, index: int) -> VfGroup | None:
+        """The first group whose range holds the VF, or None."""
+        return next((group for group in self.groups if index in group.vf_range), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredAdapter:
+    """The wanted PFs of one adapter. A PF of the adapter that is not named here is not touched."""
+
+    address: str
+    pfs: tuple[DesiredPf, ...] = ()
+
+    def pf(self, address: PciAddress) -> DesiredPf | None:
+        """What is wanted of that PF, or None."""
+        return next((pf for pf in self.pfs if pf.address == address), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """What is wanted of one node."""
+
+    pfs: tuple[DesiredPf, ...] = ()
+
+    def pf(self, address: PciAddress) -> DesiredPf | None:
+        """What is wanted of that PF, or None."""
+        return next((pf for pf in self.pfs if pf.address == address), None)
+
+
+@dataclass(frozen=True, slots=True)
+class PfIdentity:
+    """What tells one card from another at the same PCI address: ids, and the burnt-in MAC where there is one."""
+
+    id: PciId
+    permanent_mac: str | None = None
