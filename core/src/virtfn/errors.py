@@ -129,7 +129,8 @@ class HostError(VirtfnError):
 class DeviceBusy(HostError):
     """Somebody uses the device (EBUSY), or a write to it does not come back.
 
-    `vfs` are the PCI addresses of the VFs in use; `holders` the processes that hold them, as `name (pid N)`, where known.
+    `vfs` are the PCI addresses of the VFs in use; `holders` the processes that hold them, as `name (pid N)`, where
+    known.
     """
 
     reason = "DeviceBusy"

@@ -97,12 +97,15 @@ def plan_functions(adapter: Adapter, desired: DesiredAdapter, platform: Platform
 
 
 @hookspec(firstresult=True)
-def plan_vfs(adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> Sequence[Step] | None:
+def plan_vfs(
+    adapter: Adapter, desired: DesiredAdapter, platform: Platform, planned: Sequence[Step]
+) -> Sequence[Step] | None:
     """The VFs: administrative MAC, GUID, driver, MTU, one VF after the other.
 
-    Called once per adapter with something wanted, after `plan_functions`. VFs that do not exist yet are planned too:
-    they are those whose index is below the wanted number and that are not in `adapter`, or that a step of
-    `plan_functions` creates anew.
+    Called once per adapter with something wanted, after `plan_functions`. VFs that do not exist yet are planned too.
+
+    :param planned: the steps of `plan_firmware` and `plan_functions`. `virtfn.model.steps.creates_vfs` tells whether
+        they make the VFs anew, `unbound_vfs` which VFs they take from their driver.
     """
 
 

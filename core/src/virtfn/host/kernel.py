@@ -1,11 +1,11 @@
-"""The kernel's interfaces that virtfn uses, each as a small Protocol: files, rtnetlink, devlink, processes, programs, time.
+"""The kernel's interfaces that virtfn uses, each as a small Protocol: files, netlink, processes, programs, time.
 
 This is the seam between `virtfn.host` and the ground it stands on. The real machine implements them with the file
 system and sockets (`files`, `rtnetlink`, `devlink`, `processes`, `command`), the simulated ground with a model of the
 kernel. All the rules (order, checks, error texts) stand above the seam, in `virtfn.host.machine`, and so run on both.
 
-Below the seam errors are `OSError` with the kernel's errno; `strerror` is the kernel's own text (netlink extack) where it
-gave one. `TimeoutError` is a write that did not come back. Paths are relative to the root (`sys/bus/pci/devices/...`).
+Below the seam errors are `OSError` with the kernel's errno; `strerror` is the kernel's own text (netlink extack) where
+it gave one. `TimeoutError` is a write that did not come back. Paths are relative to the root (`sys/bus/pci/devices/...`).
 """
 
 from __future__ import annotations

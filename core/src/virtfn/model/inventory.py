@@ -157,6 +157,8 @@ class Adapter:
     """Product name from the owner's device table."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the owner's `observe` found: vendor facts as JSON values."""
+    fault: str = ""
+    """What went wrong in the owner's `observe`: the adapter is then left alone."""
 
     def pf(self, address: PciAddress) -> Pf | None:
         """The PF with this address, or None."""

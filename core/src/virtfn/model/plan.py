@@ -1,4 +1,4 @@
-"""Plans: ordered steps with their disruption and reason, the problems found on the way, and what became of each step."""
+"""Plans: ordered steps with their disruption and reason, the problems found on the way, and what became of each."""
 
 from __future__ import annotations
 

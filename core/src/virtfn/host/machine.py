@@ -1,0 +1,347 @@
+"""Writes the machine: the rules of the kernel's SR-IOV interfaces, on real and simulated ground alike.
+
+Two rules stand above the others. A VF that a process holds open through vfio is looked for *before* it is taken away,
+because the kernel then blocks for ever, with a lock held that stops other PFs too. And every write that can block is
+given up on after a time (`Files.write_slow`); the error says what was asked and who may be in the way.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from virtfn.errors import (
+    CommandFailed,
+    DeviceBusy,
+    HostError,
+    KernelRefused,
+    NotEffective,
+    TooManyVfs,
+    UnsupportedSetting,
+    WaitTimeout,
+)
+from virtfn.host.kernel import Kernel, LinkInfo
+from virtfn.host.reader import DEVICES, Reader, device_path
+from virtfn.host.refusals import host_error
+from virtfn.model import DeviceType, EswitchMode, PciAddress
+from virtfn.model.inventory import USERSPACE_DRIVERS
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long things may take, in seconds."""
+
+    set_num_vfs: float = 120.0
+    """One write to `sriov_numvfs`: 125 VFs of a ConnectX-6 Lx were seen to take 65 s."""
+    driver: float = 30.0
+    """One bind or unbind of a driver."""
+    vfs_appear: float = 10.0
+    """From a successful write until the `virtfn` links are there."""
+    netdev_appears: float = 10.0
+    """From binding a driver until its netdev is there."""
+    module: float = 60.0
+    """`modprobe`."""
+
+
+class Machine(Reader):
+    """`virtfn.host.api.Host` on a `Kernel`."""
+
+    def __init__(self, kernel: Kernel, *, timeouts: Timeouts | None = None) -> None:
+        super().__init__(kernel)
+        self._timeouts = timeouts or Timeouts()
+
+    # --- number of VFs ------------------------------------------------------------------------------------------------
+
+    def set_num_vfs(self, pf: PciAddress, count: int, *, probe: bool = True) -> None:
+        """See `Host`."""
+        self.require(pf)
+        total = self._number(pf, "sriov_totalvfs")
+        if total is None:
+            raise UnsupportedSetting(
+                f"{pf}: has no SR-IOV files (SR-IOV is switched off in firmware or BIOS, or needs a reboot)",
+                field="numVfs",
+            )
+        if count > total:
+            raise TooManyVfs(
+                f"{pf}: {count} VFs wanted, the device can make {total} (sriov_totalvfs): ask for at most {total}",
+                field="numVfs",
+            )
+        existing = self.vf_addresses(pf)
+        if len(existing) == count:
+            return
+        if existing:
+            self._refuse_if_in_use(pf, existing, what=f"cannot change the number of VFs to {count}")
+            self._write_num_vfs(pf, 0)
+        if count:
+            with self._autoprobe(pf, enabled=probe):
+                self._write_num_vfs(pf, count)
+
+    def _write_num_vfs(self, pf: PciAddress, count: int) -> None:
+        what = f"cannot set the number of VFs to {count}"
+        try:
+            self._kernel.files.write_slow(
+                device_path(pf, "sriov_numvfs"), str(count), timeout=self._timeouts.set_num_vfs
+            )
+        except TimeoutError as error:
+            raise self._hung(pf, what, self._timeouts.set_num_vfs) from error
+        except OSError as error:
+            hint = "no driver is bound to the PF" if error.errno == errno.ENOENT else ""
+            raise host_error(error, device=str(pf), what=what, present=self.exists(pf), hint=hint) from error
+        try:
+            self.wait_until(
+                lambda: len(self.vf_addresses(pf)) == count, timeout=self._timeouts.vfs_appear, why=f"{count} VFs"
+            )
+        except WaitTimeout as error:
+            self.require(pf)
+            raise NotEffective(
+                f"{pf}: {count} VFs wanted, the driver took the number and made {len(self.vf_addresses(pf))} "
+                "(the kernel log says why; some drivers want the link up first)",
+                device=str(pf),
+            ) from error
+
+    @contextmanager
+    def _autoprobe(self, pf: PciAddress, *, enabled: bool) -> Iterator[None]:
+        """`sriov_drivers_autoprobe` as wanted, and as it was afterwards."""
+        before = self._number(pf, "sriov_drivers_autoprobe")
+        if before is None or bool(before) is enabled:
+            yield
+            return
+        self.set_drivers_autoprobe(pf, enabled)
+        try:
+            yield
+        finally:
+            if self.exists(pf):
+                self.set_drivers_autoprobe(pf, bool(before))
+
+    def set_drivers_autoprobe(self, pf: PciAddress, enabled: bool) -> None:
+        """See `Host`."""
+        self._write(pf, "sriov_drivers_autoprobe", "1" if enabled else "0", what="cannot set sriov_drivers_autoprobe")
+
+    # --- drivers ------------------------------------------------------------------------------------------------------
+
+    def bind_driver(self, function: PciAddress, driver: str | None) -> str | None:
+        """See `Host`."""
+        self.require(function)
+        current = self.driver(function)
+        if current is not None and (current == driver or (driver is None and current not in USERSPACE_DRIVERS)):
+            return current
+        if driver is not None and not self._kernel.files.exists(f"sys/bus/pci/drivers/{driver}"):
+            raise KernelRefused(
+                f"{function}: cannot be bound to {driver} (no such driver is registered: load its module)",
+                device=str(function),
+                errno=errno.ENOENT,
+            )
+        self.unbind_driver(function)
+        return self._bind_default(function) if driver is None else self._bind_named(function, driver)
+
+    def _bind_default(self, function: PciAddress) -> str | None:
+        what = "cannot be bound to its default driver"
+        if (self.pci_attribute(function, "driver_override") or "(null)") != "(null)":
+            self._clear_override(function)
+        pf = self._kernel.files.readlink(device_path(function, "physfn"))
+        if pf is None:
+            self._write_driver(function, "sys/bus/pci/drivers_probe", what)
+        else:
+            # with autoprobe off the kernel binds no VF at all, not even when asked to (pci_device_can_probe)
+            with self._autoprobe(PciAddress.parse(pf), enabled=True):
+                self._write_driver(function, "sys/bus/pci/drivers_probe", what)
+        return self.driver(function)
+
+    def _bind_named(self, function: PciAddress, driver: str) -> str:
+        what = f"cannot be bound to {driver}"
+        self._write(function, "driver_override", driver, what=what)
+        try:
+            self._write_driver(function, f"sys/bus/pci/drivers/{driver}/bind", what)
+        except HostError as error:
+            if driver == DeviceType.VFIO_PCI and not self.exists(function, "iommu_group"):
+                raise KernelRefused(
+                    f"{function}: {what} (it has no IOMMU group: switch the IOMMU on in the BIOS and with "
+                    "intel_iommu=on or amd_iommu=on)",
+                    device=str(function),
+                    errno=errno.EINVAL,
+                ) from error
+            raise
+        finally:
+            if self.exists(function):
+                self._clear_override(function)
+        bound = self.driver(function)
+        if bound != driver:
+            raise NotEffective(
+                f"{function}: {what} (the kernel took it and bound {bound or 'nothing'})", device=str(function)
+            )
+        return bound
+
+    def _clear_override(self, function: PciAddress) -> None:
+        # an empty write does nothing: a line feed is what clears it
+        self._write(function, "driver_override", "\n", what="cannot clear driver_override")
+
+    def unbind_driver(self, function: PciAddress) -> None:
+        """See `Host`."""
+        self.require(function)
+        driver = self.driver(function)
+        if driver is None:
+            return
+        what = f"cannot be taken from {driver}"
+        self._refuse_if_in_use(function, {0: function}, what=what)
+        try:
+            self._write_driver(function, f"sys/bus/pci/drivers/{driver}/unbind", what)
+        except KernelRefused as error:
+            if error.errno == errno.ENODEV and self.driver(function) is None:
+                return  # somebody else was faster
+            raise
+        if (left := self.driver(function)) is not None:
+            raise NotEffective(f"{function}: {what} (it is still bound to {left})", device=str(function))
+
+    def _write_driver(self, function: PciAddress, path: str, what: str) -> None:
+        try:
+            self._kernel.files.write_slow(path, str(function), timeout=self._timeouts.driver)
+        except TimeoutError as error:
+            raise self._hung(function, what, self._timeouts.driver) from error
+        except OSError as error:
+            raise host_error(error, device=str(function), what=what, present=self.exists(function)) from error
+
+    # --- who is in the way --------------------------------------------------------------------------------------------
+
+    def vf_holders(self, function: PciAddress) -> tuple[str, ...]:
+        """Processes that hold the function open through vfio, as `name (pid N)`."""
+        if self.driver(function) not in USERSPACE_DRIVERS:
+            return ()
+        devices = self._kernel.files.listdir(device_path(function, "vfio-dev"))
+        users = self._kernel.processes.vfio_users(
+            str(function), group=self._iommu_group(function), devices=tuple(devices)
+        )
+        return tuple(str(user) for user in users)
+
+    def _refuse_if_in_use(self, device: PciAddress, functions: Mapping[int, PciAddress], *, what: str) -> None:
+        held = {str(function): holders for function in functions.values() if (holders := self.vf_holders(function))}
+        if held:
+            told = "; ".join(f"VF {vf} is held open by {', '.join(holders)}" for vf, holders in held.items())
+            raise DeviceBusy(
+                f"{device}: {what} ({told}: stop it, then try again)",
+                device=str(device),
+                vfs=tuple(held),
+                holders=tuple(dict.fromkeys(holder for holders in held.values() for holder in holders)),
+            )
+
+    def _hung(self, device: PciAddress, what: str, seconds: float) -> DeviceBusy:
+        """The error for a write that does not come back; names whatever VF of this machine is held open."""
+        held = {}
+        for name in self._kernel.files.listdir(DEVICES):
+            function = PciAddress.parse(name)
+            if self.exists(function, "physfn") and (holders := self.vf_holders(function)):
+                held[name] = holders
+        told = "; ".join(f"VF {vf} is held open by {', '.join(holders)}" for vf, holders in held.items())
+        return DeviceBusy(
+            f"{device}: {what} (the kernel did not answer within {seconds:g} s and the write may still happen later; "
+            f"{told or 'a VF is probably held open, nobody was found who does'})",
+            device=str(device),
+            vfs=tuple(held),
+            holders=tuple(dict.fromkeys(holder for holders in held.values() for holder in holders)),
+        )
+
+    # --- links --------------------------------------------------------------------------------------------------------
+
+    def set_link(self, function: PciAddress, *, mtu: int | None = None, up: bool | None = None) -> None:
+        """See `Host`."""
+        link = self._require_link(function)
+        wanted = [f"the MTU to {mtu}"] if mtu is not None else []
+        wanted += [f"the link {'up' if up else 'down'}"] if up is not None else []
+        what = f"cannot set {' and '.join(wanted)} on {link.name}"
+        try:
+            self._kernel.links.set_link(link.ifindex, mtu=mtu, up=up)
+            now = self._kernel.links.link(link.name)
+        except OSError as error:
+            hint = ""
+            if mtu is not None and error.errno == errno.EINVAL and link.max_mtu:
+                hint = f"the driver allows {link.min_mtu} to {link.max_mtu}"
+            raise host_error(
+                error, device=str(function), what=what, present=self._present(function, error), hint=hint
+            ) from error
+        if (mtu is not None and now.mtu != mtu) or (up is not None and now.up is not up):
+            raise NotEffective(
+                f"{function}: {what} (it reads MTU {now.mtu}, {'up' if now.up else 'down'} afterwards)",
+                device=str(function),
+            )
+
+    def _require_link(self, function: PciAddress) -> LinkInfo:
+        self.require(function)
+        found: list[LinkInfo] = []
+
+        def appeared() -> bool:
+            link = self.uplink(function, self._links())
+            if link is not None:
+                found.append(link)
+            else:
+                self.require(function)
+            return bool(found)
+
+        self.wait_until(
+            appeared,
+            timeout=self._timeouts.netdev_appears,
+            why="its netdev (it may be in another network namespace, or its driver failed)",
+            device=str(function),
+        )
+        return found[0]
+
+    # --- VF settings and eswitch --------------------------------------------------------------------------------------
+
+    def set_vf(self, pf: PciAddress, index: int, settings: Mapping[str, Any]) -> None:
+        """See `Host`."""
+        link = self._require_link(pf)
+        told = ", ".join(f"{name} {value}" for name, value in settings.items())
+        what = f"cannot set {told} on VF {index}"
+        try:
+            self._kernel.links.set_vf(link.ifindex, index, dict(settings))
+        except OSError as error:
+            raise host_error(error, device=str(pf), what=what, present=self._present(pf, error)) from error
+
+    def set_eswitch_mode(self, pf: PciAddress, mode: EswitchMode) -> None:
+        """See `Host`."""
+        self.require(pf)
+        self.set_devlink_eswitch_mode(("pci", str(pf)), mode)
+
+    def set_devlink_eswitch_mode(self, handle: tuple[str, str], mode: EswitchMode) -> None:
+        """As `set_eswitch_mode`, for a device on any bus that has a devlink instance."""
+        device = handle[1]
+        what = f"cannot set the eswitch mode to {mode}"
+        devlink = self._kernel.devlink
+        try:
+            devlink.set_eswitch_mode(handle, mode)
+            now = devlink.eswitch_mode(handle)
+        except OSError as error:
+            raise host_error(error, device=device, what=what, present=handle in devlink.handles()) from error
+        if now is not mode:
+            raise NotEffective(f"{device}: {what} (it reads {now or 'nothing'} afterwards)", device=device)
+
+    # --- modules ------------------------------------------------------------------------------------------------------
+
+    def load_module(self, name: str) -> None:
+        """See `Host`."""
+        if self.module_loaded(name):
+            return
+        result = self.run(("modprobe", name), timeout=self._timeouts.module, device=name)
+        if result.code != 0:
+            raise CommandFailed(
+                f"{name}: modprobe failed ({result.stderr.strip() or f'exit code {result.code}'})",
+                device=name,
+                argv=result.argv,
+                code=result.code,
+                output=result.stderr,
+            )
+        if not self.module_loaded(name):
+            raise NotEffective(f"{name}: modprobe ended well, and the module is not loaded", device=name)
+
+    # --- pieces -------------------------------------------------------------------------------------------------------
+
+    def _write(self, function: PciAddress, name: str, text: str, *, what: str) -> None:
+        try:
+            self._kernel.files.write(device_path(function, name), text)
+        except OSError as error:
+            raise host_error(error, device=str(function), what=what, present=self.exists(function)) from error
+
+    def _present(self, function: PciAddress, error: OSError) -> bool:
+        """A netdev can go while its function stays: then ENODEV is not about the function."""
+        return error.errno != errno.ENODEV or self.exists(function)

@@ -1,0 +1,312 @@
+"""Reads the machine: PCI network functions with their VFs, netdevs and settings, and the facts of the node.
+
+Nothing here writes, and nothing here can block: `sriov_numvfs` is never read, because its reader waits for a writer
+that may be stuck behind a VF held open; VFs are counted by their `virtfnN` links instead (Linux drivers/pci/iov.c).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from virtfn.errors import CommandFailed, DeviceGone, WaitTimeout
+from virtfn.host.api import CommandResult, DevlinkInfo
+from virtfn.host.kernel import ARPHRD_ETHER, ARPHRD_INFINIBAND, Kernel, LinkInfo
+from virtfn.model import LinkType, Netdev, PciAddress, PciId, Pf, Platform, Vf, VfSettings
+
+DEVICES = "sys/bus/pci/devices"
+NETWORK_CLASS = 0x02
+_VIRTFN = re.compile(r"virtfn(\d+)")
+_UPLINK_PORT = re.compile(r"(?:c\d+)?p(\d+)(?:s\d+)?")
+_VF_PORT = re.compile(r"(?:c\d+)?pf(\d+)vf(\d+)")
+_LINK_TYPES = {ARPHRD_ETHER: LinkType.ETH, ARPHRD_INFINIBAND: LinkType.IB}
+_POLL_SECONDS = 0.05
+
+
+def device_path(address: PciAddress, name: str = "") -> str:
+    """Path of a PCI function's folder in sysfs, or of a file in it."""
+    return f"{DEVICES}/{address}/{name}" if name else f"{DEVICES}/{address}"
+
+
+class Reader:
+    """`virtfn.host.api.HostReader` on a `Kernel`, and the inventory of PCI functions."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    # --- HostReader ---------------------------------------------------------------------------------------------------
+
+    def read_text(self, path: str) -> str | None:
+        """See `HostReader`."""
+        try:
+            return self._kernel.files.read(path.lstrip("/")).strip()
+        except OSError:
+            return None
+
+    def pci_attribute(self, address: PciAddress, name: str) -> str | None:
+        """See `HostReader`."""
+        return self.read_text(device_path(address, name))
+
+    def module_loaded(self, name: str) -> bool:
+        """See `HostReader`."""
+        plain = name.replace("-", "_")
+        if self._kernel.files.exists(f"sys/module/{plain}"):
+            return True
+        release = self.read_text("proc/sys/kernel/osrelease") or ""
+        builtin = self.read_text(f"lib/modules/{release}/modules.builtin") or ""
+        return any(
+            line.rpartition("/")[2].partition(".ko")[0].replace("-", "_") == plain for line in builtin.splitlines()
+        )
+
+    def devlink_info(self, address: PciAddress) -> DevlinkInfo | None:
+        """See `HostReader`."""
+        try:
+            return self._kernel.devlink.info(("pci", str(address)))
+        except OSError:
+            return None
+
+    def driver_info(self, netdev: str) -> Mapping[str, str]:
+        """See `HostReader`."""
+        try:
+            return self._kernel.ethtool.driver_info(netdev)
+        except OSError:
+            return {}
+
+    def run(self, argv: Sequence[str], *, timeout: float = 30.0, device: str = "") -> CommandResult:
+        """See `HostReader`."""
+        name = f"{device}: {argv[0]}" if device else argv[0]
+        words = tuple(argv)
+        try:
+            return self._kernel.commands.run(words, timeout=timeout)
+        except FileNotFoundError as error:
+            raise CommandFailed(f"{name}: not installed on this host", device=device, argv=words) from error
+        except TimeoutError as error:
+            raise CommandFailed(
+                f"{name}: did not end within {timeout:g} s and was stopped", device=device, argv=words
+            ) from error
+        except OSError as error:
+            raise CommandFailed(
+                f"{name}: cannot be run ({error.strerror or error})", device=device, argv=words
+            ) from error
+
+    def wait_until(self, predicate: Callable[[], bool], *, timeout: float, why: str, device: str = "") -> None:
+        """See `Host`."""
+        clock = self._kernel.clock
+        deadline = clock.monotonic() + timeout
+        while not predicate():
+            if clock.monotonic() >= deadline:
+                where = f"{device}: " if device else ""
+                raise WaitTimeout(f"{where}waited {timeout:g} s for {why}", device=device)
+            clock.sleep(_POLL_SECONDS)
+
+    # --- the inventory ------------------------------------------------------------------------------------------------
+
+    def network_functions(self) -> tuple[Pf, ...]:
+        """All PCI network functions of this machine that are not VFs of one of its PFs, ordered by address."""
+        links = self._links()
+        handles = self._kernel.devlink.handles()
+        found = []
+        for name in self._kernel.files.listdir(DEVICES):
+            address = PciAddress.parse(name)
+            code = self._hex(address, "class")
+            if code is None or code >> 16 != NETWORK_CLASS or self.exists(address, "physfn"):
+                continue
+            found.append(self._pf(address, code, links, ("pci", str(address)) in handles))
+        return tuple(sorted(found, key=lambda pf: pf.address))
+
+    def pf(self, address: PciAddress) -> Pf:
+        """One PF as it is now. Raises `DeviceGone`."""
+        code = self._hex(address, "class")
+        if code is None:
+            raise DeviceGone(f"{address}: there is no such PCI device", device=str(address))
+        return self._pf(address, code, self._links(), True)
+
+    def vf(self, pf: PciAddress, index: int) -> Vf:
+        """See `Host`."""
+        function = self.pf(pf)
+        vf = function.vf(index)
+        if vf is None:
+            raise DeviceGone(f"{function.label}: VF {index} does not exist", device=str(pf))
+        return vf
+
+    def vf_address(self, pf: PciAddress, index: int) -> PciAddress:
+        """Address of the VF behind `virtfn<index>`. Raises `DeviceGone`."""
+        target = self._kernel.files.readlink(device_path(pf, f"virtfn{index}"))
+        if target is None:
+            self.require(pf)
+            raise DeviceGone(f"{pf}: VF {index} does not exist", device=str(pf))
+        return PciAddress.parse(target)
+
+    def vf_addresses(self, pf: PciAddress) -> dict[int, PciAddress]:
+        """VFs of a PF by index, ordered."""
+        found = {}
+        for name in self._kernel.files.listdir(device_path(pf)):
+            if (match := _VIRTFN.fullmatch(name)) and (target := self._kernel.files.readlink(device_path(pf, name))):
+                found[int(match[1])] = PciAddress.parse(target)
+        return dict(sorted(found.items()))
+
+    def platform(self) -> Platform:
+        """Facts of the node."""
+        files = self._kernel.files
+        lockdown = re.search(r"\[(\w+)\]", self.read_text("sys/kernel/security/lockdown") or "")
+        flags = re.search(r"^flags\s*:(.*)$", self.read_text("proc/cpuinfo") or "", re.MULTILINE)
+        return Platform(
+            virtual=bool(flags and "hypervisor" in flags[1].split()),
+            kernel=self.read_text("proc/sys/kernel/osrelease") or "",
+            iommu=bool(files.listdir("sys/kernel/iommu_groups")),
+            lockdown=lockdown[1] if lockdown else None,
+            modules=frozenset(files.listdir("sys/module")),
+        )
+
+    # --- pieces -------------------------------------------------------------------------------------------------------
+
+    def exists(self, address: PciAddress, name: str = "") -> bool:
+        """Whether the function, or a file in its folder, is there."""
+        return self._kernel.files.exists(device_path(address, name))
+
+    def require(self, address: PciAddress) -> None:
+        """Raises `DeviceGone` when the function is not there."""
+        if not self.exists(address):
+            raise DeviceGone(f"{address}: the device is no longer there", device=str(address))
+
+    def driver(self, address: PciAddress) -> str | None:
+        """Name of the driver bound to a function."""
+        return self._kernel.files.readlink(device_path(address, "driver"))
+
+    def netdev_names(self, address: PciAddress) -> tuple[str, ...]:
+        """Netdevs whose parent is the function, or its virtio device."""
+        files = self._kernel.files
+        names = list(files.listdir(device_path(address, "net")))
+        if not names:
+            for name in files.listdir(device_path(address)):
+                if name.startswith("virtio"):
+                    names += files.listdir(device_path(address, f"{name}/net"))
+        return tuple(names)
+
+    def uplink(self, address: PciAddress, links: Mapping[str, LinkInfo]) -> LinkInfo | None:
+        """The function's own netdev; in switchdev mode representors stand beside it in the same folder."""
+        own = [links[name] for name in self.netdev_names(address) if name in links]
+        if len(own) > 1:
+            uplinks = [
+                link for link in own if link.phys_switch_id and _UPLINK_PORT.fullmatch(link.phys_port_name or "")
+            ]
+            plain = [link for link in own if not _VF_PORT.fullmatch(link.phys_port_name or "")]
+            own = uplinks or plain or own
+        return own[0] if own else None
+
+    def _links(self) -> Mapping[str, LinkInfo]:
+        return self._kernel.links.links()
+
+    def _hex(self, address: PciAddress, name: str) -> int | None:
+        text = self.pci_attribute(address, name)
+        try:
+            return int(text, 16) if text else None
+        except ValueError:
+            return None
+
+    def _number(self, address: PciAddress, name: str) -> int | None:
+        text = self.pci_attribute(address, name)
+        try:
+            return int(text) if text else None
+        except ValueError:
+            return None
+
+    def _id(self, address: PciAddress) -> PciId:
+        return PciId(f"{self._hex(address, 'vendor') or 0:04x}", f"{self._hex(address, 'device') or 0:04x}")
+
+    def _netdev(self, link: LinkInfo | None) -> Netdev | None:
+        if link is None:
+            return None
+        speed = self.read_text(f"sys/class/net/{link.name}/speed")
+        return Netdev(
+            name=link.name,
+            ifindex=link.ifindex,
+            mac=link.mac,
+            mtu=link.mtu,
+            up=link.up,
+            link_type=_LINK_TYPES.get(link.arp_type),
+            permanent_mac=link.permanent_mac,
+            min_mtu=link.min_mtu,
+            max_mtu=link.max_mtu,
+            alt_names=link.alt_names,
+            phys_port_name=link.phys_port_name,
+            phys_switch_id=link.phys_switch_id,
+            speed_mbps=int(speed) if speed and speed.isdigit() else None,
+        )
+
+    def _pf(self, address: PciAddress, code: int, links: Mapping[str, LinkInfo], devlink: bool) -> Pf:
+        ident = self._id(address)
+        uplink = self.uplink(address, links)
+        total = self._number(address, "sriov_totalvfs")
+        autoprobe = self._number(address, "sriov_drivers_autoprobe")
+        vf_device = self._hex(address, "sriov_vf_device")
+        addresses = self.vf_addresses(address)
+        settings: Mapping[int, VfSettings] = {}
+        if uplink is not None and addresses:
+            settings = self._vf_settings(uplink)
+        representors = self._representors(uplink, links) if uplink else {}
+        return Pf(
+            address=address,
+            id=ident,
+            class_code=code,
+            driver=self.driver(address),
+            netdev=self._netdev(uplink),
+            total_vfs=total or None,
+            drivers_autoprobe=None if autoprobe is None else bool(autoprobe),
+            vf_id=PciId(ident.vendor, f"{vf_device:04x}") if vf_device is not None else None,
+            eswitch_mode=self._kernel.devlink.eswitch_mode(("pci", str(address))) if devlink else None,
+            numa_node=self._number(address, "numa_node"),
+            iommu_group=self._iommu_group(address),
+            vfs=tuple(
+                self._vf(index, vf, links, settings.get(index), representors.get(index))
+                for index, vf in addresses.items()
+            ),
+        )
+
+    def _vf_settings(self, uplink: LinkInfo) -> Mapping[int, VfSettings]:
+        try:
+            return self._kernel.links.vf_settings(uplink.ifindex)
+        except OSError as error:
+            if error.errno in (errno.ENODEV, errno.EMSGSIZE):  # gone meanwhile, or too many VFs for one message
+                return {}
+            raise
+
+    def _vf(
+        self,
+        index: int,
+        address: PciAddress,
+        links: Mapping[str, LinkInfo],
+        settings: VfSettings | None,
+        representor: str | None,
+    ) -> Vf:
+        override = self.pci_attribute(address, "driver_override")
+        return Vf(
+            address=address,
+            index=index,
+            id=self._id(address),
+            driver=self.driver(address),
+            driver_override=None if override in (None, "", "(null)") else override,
+            netdev=self._netdev(next((links[name] for name in self.netdev_names(address) if name in links), None)),
+            settings=settings,
+            iommu_group=self._iommu_group(address),
+            representor=representor,
+        )
+
+    def _iommu_group(self, address: PciAddress) -> int | None:
+        group = self._kernel.files.readlink(device_path(address, "iommu_group"))
+        return int(group) if group and group.isdigit() else None
+
+    @staticmethod
+    def _representors(uplink: LinkInfo, links: Mapping[str, LinkInfo]) -> dict[int, str]:
+        """VF representors of the PF by VF index: same switch id, `pf<N>vf<index>` with the uplink's port number N."""
+        port = _UPLINK_PORT.fullmatch(uplink.phys_port_name or "")
+        if uplink.phys_switch_id is None or port is None:
+            return {}
+        same: Iterable[LinkInfo] = (link for link in links.values() if link.phys_switch_id == uplink.phys_switch_id)
+        found = {}
+        for link in same:
+            match = _VF_PORT.fullmatch(link.phys_port_name or "")
+            if match and match[1] == port[1]:
+                found[int(match[2])] = link.name
+        return found

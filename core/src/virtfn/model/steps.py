@@ -1,0 +1,153 @@
+"""The standard steps, made so that disruption, affected VFs and needs are always told the same way.
+
+Plan hooks use these constructors; nobody writes `Step(op="sriov...")` by hand. The operations themselves are done by
+core (`virtfn.performing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from virtfn.model.inventory import DeviceType, EswitchMode, Pf, Vf
+from virtfn.model.plan import Disruption, Need, NeedKind, Step
+
+LOAD_MODULE = "host.load_module"
+SET_NUM_VFS = "sriov.set_numvfs"
+SET_AUTOPROBE = "sriov.set_autoprobe"
+SET_ESWITCH_MODE = "eswitch.set_mode"
+SET_LINK = "link.set"
+SET_VF = "vf.set"
+BIND_DRIVER = "driver.bind"
+UNBIND_DRIVER = "driver.unbind"
+
+STANDARD_OPS = frozenset(
+    {
+        LOAD_MODULE,
+        SET_NUM_VFS,
+        SET_AUTOPROBE,
+        SET_ESWITCH_MODE,
+        SET_LINK,
+        SET_VF,
+        BIND_DRIVER,
+        UNBIND_DRIVER,
+    }
+)
+"""Operations that core performs. Any other op belongs to the plugin whose name stands before its dot."""
+
+NODE = "node"
+"""Target of steps that concern no single device."""
+
+VFIO_NEEDS = (Need(NeedKind.IOMMU), Need(NeedKind.MODULE, "vfio-pci"))
+
+
+def load_module(name: str, *, why: str) -> Step:
+    """`modprobe name`."""
+    return Step(op=LOAD_MODULE, target=NODE, args={"module": name}, why=why)
+
+
+def set_num_vfs(pf: Pf, count: int, *, why: str, existing: Sequence[Vf] | None = None, probe: bool = False) -> Step:
+    """Make `count` VFs on the PF, through 0 if there are others.
+
+    :param existing: VFs that exist when the step runs, if an earlier step changed them; default: those observed.
+    :param probe: whether the kernel binds the new VFs to a driver by itself.
+    """
+    lost = tuple(vf.address for vf in (pf.vfs if existing is None else existing))
+    harmless = Disruption.REFRESH if count else Disruption.NONE
+    disruption = Disruption.PF if lost else harmless
+    args: dict[str, Any] = {"count": count}
+    if count:
+        args["probe"] = probe
+    return Step(op=SET_NUM_VFS, target=str(pf.address), args=args, disruption=disruption, affects=lost, why=why)
+
+
+def set_drivers_autoprobe(pf: Pf, enabled: bool, *, why: str) -> Step:
+    """`sriov_drivers_autoprobe`; concerns VFs made later only."""
+    return Step(op=SET_AUTOPROBE, target=str(pf.address), args={"enabled": enabled}, why=why)
+
+
+def set_eswitch_mode(pf: Pf, mode: EswitchMode, *, why: str, existing: Sequence[Vf] | None = None) -> Step:
+    """Switch the PF's eswitch; takes the traffic of every VF that exists when it runs."""
+    lost = tuple(vf.address for vf in (pf.vfs if existing is None else existing))
+    return Step(
+        op=SET_ESWITCH_MODE,
+        target=str(pf.address),
+        args={"mode": mode.value},
+        disruption=Disruption.PF if lost else Disruption.NONE,
+        affects=lost,
+        why=why,
+    )
+
+
+def set_link(pf: Pf, *, why: str, mtu: int | None = None, up: bool | None = None) -> Step:
+    """MTU (bytes) and administrative state of the PF's netdev. Taking a link down takes its VFs' traffic."""
+    args: dict[str, Any] = {}
+    if mtu is not None:
+        args["mtu"] = mtu
+    if up is not None:
+        args["up"] = up
+    lost = tuple(vf.address for vf in pf.vfs) if up is False else ()
+    return Step(
+        op=SET_LINK,
+        target=str(pf.address),
+        args=args,
+        disruption=Disruption.PF if lost else Disruption.NONE,
+        affects=lost,
+        why=why,
+    )
+
+
+def set_vf_link(pf: Pf, index: int, *, mtu: int, why: str) -> Step:
+    """MTU (bytes) of the VF's own netdev."""
+    return Step(op=SET_LINK, target=str(pf.address), args={"vf": index, "mtu": mtu}, why=why)
+
+
+def set_vf(pf: Pf, index: int, *, why: str, optional: bool = False, **settings: Any) -> Step:
+    """Administrative settings of a VF, by the names of `VfSettings`' fields."""
+    return Step(op=SET_VF, target=str(pf.address), args={"vf": index, **settings}, why=why, optional=optional)
+
+
+def bind_driver(
+    pf: Pf, index: int, driver: str | None, *, why: str, lost: Vf | None = None, optional: bool = False
+) -> Step:
+    """Bind a VF to a driver (None: the kernel's default one).
+
+    :param lost: the VF, if it exists and has a driver now: it loses its traffic.
+    :param optional: skip when no default driver takes the VF.
+    """
+    args: dict[str, Any] = {"vf": index, "driver": driver}
+    return Step(
+        op=BIND_DRIVER,
+        target=str(pf.address),
+        args=args,
+        disruption=Disruption.VFS if lost else Disruption.NONE,
+        affects=(lost.address,) if lost else (),
+        needs=VFIO_NEEDS if driver == DeviceType.VFIO_PCI else (),
+        why=why,
+        optional=optional,
+    )
+
+
+def unbind_driver(pf: Pf, vf: Vf, *, why: str) -> Step:
+    """Take a VF from its driver."""
+    return Step(
+        op=UNBIND_DRIVER,
+        target=str(pf.address),
+        args={"vf": vf.index},
+        disruption=Disruption.VFS,
+        affects=(vf.address,),
+        why=why,
+    )
+
+
+# --- reading steps that were planned before ------------------------------------------------------------------------
+
+
+def creates_vfs(steps: Iterable[Step], pf: Pf) -> bool:
+    """Whether one of the steps makes the PF's VFs anew, so that none of the observed ones remains as it is."""
+    return any(step.op == SET_NUM_VFS and step.target == str(pf.address) for step in steps)
+
+
+def unbound_vfs(steps: Iterable[Step], pf: Pf) -> frozenset[int]:
+    """Indices of the VFs that the steps take from their driver."""
+    return frozenset(step.args["vf"] for step in steps if step.op == UNBIND_DRIVER and step.target == str(pf.address))

@@ -1,0 +1,50 @@
+"""Observe: one pass over the machine, with each adapter's plugin adding its facts. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from virtfn.errors import VirtfnError
+from virtfn.host.reader import Reader
+from virtfn.model import Adapter, Inventory, PciId, Pf
+from virtfn.registry import Registry
+
+
+def group_adapters(pfs: Sequence[Pf]) -> tuple[Adapter, ...]:
+    """PFs that share domain:bus:slot, as adapters ordered by address."""
+    ordered = sorted(pfs, key=lambda pf: pf.address)
+    return tuple(
+        Adapter(address=slot, pfs=tuple(members)) for slot, members in groupby(ordered, key=lambda pf: pf.address.slot)
+    )
+
+
+def read_inventory(reader: Reader) -> Inventory:
+    """What the kernel shows, before any plugin is asked."""
+    return Inventory(adapters=group_adapters(reader.network_functions()), platform=reader.platform())
+
+
+def ids_of(inventory: Inventory) -> frozenset[PciId]:
+    """The ids of the hardware present: what the registry loads plugins for."""
+    return frozenset(pf.id for pf in inventory.pfs())
+
+
+def observe(reader: Reader, registry: Registry, *, base: Inventory | None = None) -> Inventory:
+    """The whole inventory: owners and vendor facts filled in.
+
+    :param base: what `read_inventory` gave a moment ago, if the caller has it already.
+    """
+    inventory = registry.assign(base or read_inventory(reader))
+    adapters = []
+    for adapter in inventory.adapters:
+        adapters.append(adapter if adapter.owner is None else _with_facts(adapter, reader, registry))
+    return replace(inventory, adapters=tuple(adapters))
+
+
+def _with_facts(adapter: Adapter, reader: Reader, registry: Registry) -> Adapter:
+    """One plugin's failure is its adapter's fault only; the others go on."""
+    try:
+        return replace(adapter, facts=registry.hooks(adapter).observe(adapter, reader))
+    except VirtfnError as error:
+        return replace(adapter, fault=f"{error.reason}: {error}")

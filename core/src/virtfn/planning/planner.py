@@ -1,0 +1,166 @@
+"""The planner: checks the request, asks each adapter's plugin for its steps, puts the node's steps ahead of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from virtfn.errors import ContractViolation, KernelRefused, VirtfnError
+from virtfn.model import (
+    Adapter,
+    DesiredAdapter,
+    DesiredPf,
+    DesiredState,
+    Inventory,
+    NeedKind,
+    PciAddress,
+    Plan,
+    Platform,
+    Problem,
+    Severity,
+    Step,
+    steps,
+)
+from virtfn.planning.checks import check, missing
+
+
+class AdapterHooks(Protocol):
+    """The plan hooks of one adapter: its owner's, with generic's behind them."""
+
+    def plan_firmware(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> tuple[Step, ...]:
+        """See `virtfn.hookspecs`."""
+        ...
+
+    def plan_functions(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> tuple[Step, ...]:
+        """See `virtfn.hookspecs`."""
+        ...
+
+    def plan_vfs(
+        self, adapter: Adapter, desired: DesiredAdapter, platform: Platform, planned: Sequence[Step]
+    ) -> tuple[Step, ...]:
+        """See `virtfn.hookspecs`."""
+        ...
+
+    def validate(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> tuple[Problem, ...]:
+        """See `virtfn.hookspecs`."""
+        ...
+
+
+def release_of(baselines: Mapping[PciAddress, DesiredPf], addresses: Sequence[PciAddress]) -> DesiredState:
+    """The desired state that gives those PFs back: what the journal recorded before the first touch."""
+    return DesiredState(pfs=tuple(baselines[address] for address in addresses if address in baselines))
+
+
+def make_plan(
+    inventory: Inventory,
+    desired: DesiredState,
+    hooks: Callable[[Adapter], AdapterHooks],
+    *,
+    baselines: Mapping[PciAddress, DesiredPf] | None = None,
+) -> Plan:
+    """The plan from `inventory` to `desired`. A PF that is not named in `desired` is not touched.
+
+    :param hooks: the plan hooks of an adapter that has an owner.
+    :param baselines: how PFs were before the first touch, from the journal; what an apply that was cut off left behind
+        of virtfn's own doing is put right from it.
+    """
+    planned: list[Step] = []
+    problems: list[Problem] = []
+    known = {pf.address for pf in inventory.pfs()}
+    problems += [missing(want) for want in desired.pfs if want.address not in known]
+    for adapter in sorted(inventory.adapters, key=lambda adapter: adapter.pfs[0].address):
+        wanted = [want for pf in adapter.pfs if (want := desired.pf(pf.address)) is not None]
+        if wanted:
+            wanted = [_with_baseline(want, baselines or {}) for want in wanted]
+            try:
+                found, wrong = _plan_adapter(adapter, wanted, inventory.platform, hooks)
+            except VirtfnError as error:  # one plugin's failure is its adapter's problem only
+                found, wrong = [], [_failed(adapter, error)]
+            planned += found
+            problems += wrong
+    return Plan(steps=(*_node_steps(planned, inventory.platform), *planned), problems=tuple(problems))
+
+
+def _failed(adapter: Adapter, error: VirtfnError) -> Problem:
+    return Problem(object=adapter.address, message=str(error), reason=error.reason)
+
+
+def _with_baseline(want: DesiredPf, baselines: Mapping[PciAddress, DesiredPf]) -> DesiredPf:
+    baseline = baselines.get(want.address)
+    if want.release or baseline is None or want.externally_managed:
+        return want
+    return replace(want, drivers_autoprobe=baseline.drivers_autoprobe)
+
+
+def _plan_adapter(
+    adapter: Adapter, wanted: Sequence[DesiredPf], platform: Platform, hooks: Callable[[Adapter], AdapterHooks]
+) -> tuple[list[Step], list[Problem]]:
+    problems: list[Problem] = []
+    sound = []
+    for want in wanted:
+        pf = adapter.pf(want.address)
+        found = check(adapter, pf, want) if pf else [missing(want)]
+        problems += found
+        if not any(problem.severity is Severity.ERROR for problem in found):
+            sound.append(want)
+    if not sound:
+        return [], problems
+    bound = hooks(adapter)
+    told = bound.validate(adapter, DesiredAdapter(adapter.address, tuple(sound)), platform)
+    problems += told
+    refused = {problem.object for problem in told if problem.severity is Severity.ERROR}
+    labels = {pf.address: {pf.label, str(pf.address)} for pf in adapter.pfs}
+    sound = [want for want in sound if not labels[want.address] & refused]
+    if refused - set().union(*labels.values()):
+        sound = []  # about the adapter as a whole
+    if not sound:
+        return [], problems
+    desired = DesiredAdapter(adapter.address, tuple(sound))
+    planned = [
+        *bound.plan_firmware(adapter, desired, platform),
+        *bound.plan_functions(adapter, desired, platform),
+    ]
+    planned += bound.plan_vfs(adapter, desired, platform, tuple(planned))
+    _keep_to(adapter, desired, planned)
+    if not platform.iommu and (lacking := _needing(planned, NeedKind.IOMMU)):
+        problems += [_no_iommu(adapter, target) for target in lacking]
+        planned = [step for step in planned if step.target not in lacking]
+    return planned, problems
+
+
+def _keep_to(adapter: Adapter, desired: DesiredAdapter, planned: Sequence[Step]) -> None:
+    """A plugin plans for the PFs it was asked for, and nothing else."""
+    allowed = {str(want.address) for want in desired.pfs} | {adapter.address}
+    for step in planned:
+        if step.target not in allowed:
+            raise ContractViolation(
+                f"plugin {adapter.owner}: planned {step.op} for {step.target}, which it was not asked for "
+                f"(adapter {adapter.address})",
+                plugin=adapter.owner or "",
+            )
+
+
+def _needing(planned: Sequence[Step], kind: NeedKind) -> frozenset[str]:
+    return frozenset(step.target for step in planned if any(need.kind is kind for need in step.needs))
+
+
+def _no_iommu(adapter: Adapter, target: str) -> Problem:
+    label = next((pf.label for pf in adapter.pfs if str(pf.address) == target), target)
+    return Problem(
+        object=label,
+        field="deviceType",
+        message="vfio-pci wanted, and the IOMMU is off (the kernel shows no IOMMU groups)",
+        hint="switch the IOMMU (VT-d, AMD-Vi) on in the BIOS and boot with intel_iommu=on or amd_iommu=on",
+        reason=KernelRefused.reason,
+    )
+
+
+def _node_steps(planned: Sequence[Step], platform: Platform) -> list[Step]:
+    """One step for each thing the adapters' steps need of the node and it does not have."""
+    needed: dict[str, str] = {}
+    for step in planned:
+        for need in step.needs:
+            if need.kind is NeedKind.MODULE and need.value.replace("-", "_") not in platform.modules:
+                needed.setdefault(need.value, f"needed by {step.op} on {step.target}, and not loaded")
+    return [steps.load_module(name, why=why) for name, why in needed.items()]

@@ -1,0 +1,78 @@
+"""What a PF cannot do, as far as the kernel shows it: told before anything is planned."""
+
+from __future__ import annotations
+
+from virtfn.model import DesiredPf, EswitchMode, LinkType, Pf, Platform, Problem
+
+
+def problems_of(pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
+    """Problems of one PF. A release is never refused here: what was there once is possible."""
+    if want.release:
+        return []
+    found = []
+    if want.link_type and pf.netdev and pf.netdev.link_type not in (None, want.link_type):
+        found.append(
+            Problem(
+                object=pf.label,
+                field="linkType",
+                message=f"link type {want.link_type} wanted, the port is {pf.netdev.link_type}",
+                hint="the port type is changed in firmware, if the card can do both",
+                reason="UnsupportedSetting",
+            )
+        )
+    if want.eswitch_mode is EswitchMode.SWITCHDEV:
+        found += _switchdev(pf)
+    for index, group in enumerate(want.groups):
+        if group.vdpa_type:
+            found.append(
+                Problem(
+                    object=pf.label,
+                    field=f"vfGroups[{index}].vdpaType",
+                    message=f"no plugin makes vDPA devices on {pf.driver or 'this device'}",
+                    hint="leave vdpaType out",
+                    reason="UnsupportedSetting",
+                )
+            )
+        if group.mtu is not None and not want.externally_managed:
+            found += _mtu(pf, group.mtu, f"vfGroups[{index}].mtu")
+    if want.mtu is not None and not want.externally_managed:
+        found += _mtu(pf, want.mtu, "mtu")
+    if platform.lockdown == "confidentiality" and any(group.device_type == "vfio-pci" for group in want.groups):
+        found.append(
+            Problem(
+                object=pf.label,
+                field="deviceType",
+                message="the kernel is locked down for confidentiality, which forbids vfio-pci",
+                hint="use deviceType netdevice, or boot with lockdown=integrity",
+                reason="LockdownActive",
+            )
+        )
+    return found
+
+
+def _switchdev(pf: Pf) -> list[Problem]:
+    if pf.netdev is not None and pf.netdev.link_type is LinkType.IB:
+        message, hint = "switchdev mode needs an Ethernet port, this one is InfiniBand", "leave eSwitchMode out"
+    elif pf.eswitch_mode is None:
+        message = f"switchdev mode wanted, and driver {pf.driver or '(none)'} shows no eswitch"
+        hint = "leave eSwitchMode out, or use a card that has one"
+    else:
+        return []
+    return [Problem(object=pf.label, field="eSwitchMode", message=message, hint=hint, reason="UnsupportedEswitchMode")]
+
+
+def _mtu(pf: Pf, mtu: int, field: str) -> list[Problem]:
+    if pf.netdev is None:
+        return []
+    low, high = pf.netdev.min_mtu or 0, pf.netdev.max_mtu or 0
+    if high and not low <= mtu <= high:
+        return [
+            Problem(
+                object=pf.label,
+                field=field,
+                message=f"MTU {mtu} wanted, driver {pf.driver} allows {low} to {high}",
+                hint=f"ask for at most {high}",
+                reason="UnsupportedSetting",
+            )
+        ]
+    return []
