@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from virtfn.model import EswitchMode, PciAddress, Vf
+from virtfn.model import EswitchMode, PciAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ class Host(HostReader, Protocol):
         """`modprobe`; nothing happens when it is loaded or built in."""
         ...
 
-    def vf(self, pf: PciAddress, index: int) -> Vf:
-        """One VF as it is now.
+    def vf_address(self, pf: PciAddress, index: int) -> PciAddress:
+        """Where the VF behind `virtfn<index>` is.
 
         :raises DeviceGone: the PF or the VF is not there.
         """

@@ -5,7 +5,8 @@ system and sockets (`files`, `rtnetlink`, `devlink`, `processes`, `command`), th
 kernel. All the rules (order, checks, error texts) stand above the seam, in `virtfn.host.machine`, and so run on both.
 
 Below the seam errors are `OSError` with the kernel's errno; `strerror` is the kernel's own text (netlink extack) where
-it gave one. `TimeoutError` is a write that did not come back. Paths are relative to the root (`sys/bus/pci/devices/...`).
+it gave one. `TimeoutError` is a write that did not come back. Paths are relative to the root
+(`sys/bus/pci/devices/...`).
 """
 
 from __future__ import annotations

@@ -122,16 +122,8 @@ class Reader:
             raise DeviceGone(f"{address}: there is no such PCI device", device=str(address))
         return self._pf(address, code, self._links(), True)
 
-    def vf(self, pf: PciAddress, index: int) -> Vf:
-        """See `Host`."""
-        function = self.pf(pf)
-        vf = function.vf(index)
-        if vf is None:
-            raise DeviceGone(f"{function.label}: VF {index} does not exist", device=str(pf))
-        return vf
-
     def vf_address(self, pf: PciAddress, index: int) -> PciAddress:
-        """Address of the VF behind `virtfn<index>`. Raises `DeviceGone`."""
+        """See `Host`."""
         target = self._kernel.files.readlink(device_path(pf, f"virtfn{index}"))
         if target is None:
             self.require(pf)

@@ -1,7 +1,7 @@
 """The PFs: link, MTU, eswitch mode and number of VFs, in an order that every driver without a plugin accepts.
 
-* The link goes up first: bnxt takes a number of VFs while the link is down and makes none, and the VF drivers of igb and
-  ixgbe find no PF to talk to.
+* The link goes up first: bnxt takes a number of VFs while the link is down and makes none, and the VF drivers of igb
+  and ixgbe find no PF to talk to.
 * VFs are made without a driver, and bound one by one later: so each VF is probed once, with its final MAC, and one
   meant for user space never shows up as a netdev that a network manager could grab.
 * Switchdev is set when the VFs exist and have no driver, as older mlx5 wants the VFs first and its firmware refuses

@@ -1,0 +1,112 @@
+"""The standard operations: what each does on a host. The ops' names and arguments are made in `virtfn.model.steps`."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+
+from virtfn.errors import ContractViolation, KernelRefused, NotEffective
+from virtfn.host.api import Host
+from virtfn.model import EswitchMode, OutcomeStatus, PciAddress, Step, steps
+
+Done = tuple[OutcomeStatus, str]
+"""Done or skipped, and a detail for people."""
+
+_DONE: Done = (OutcomeStatus.DONE, "")
+
+
+def perform_standard(step: Step, host: Host) -> Done:
+    """Do a standard step. Raises `HostError` or `RequestError` of what the machine refuses."""
+    try:
+        return _OPERATIONS[step.op](step, host)
+    except KernelRefused as error:
+        if step.optional and error.errno == errno.EOPNOTSUPP:
+            return OutcomeStatus.SKIPPED, str(error)
+        raise
+
+
+def _function(step: Step, host: Host) -> PciAddress:
+    """The VF named by the step, or its PF."""
+    pf = PciAddress.parse(step.target)
+    return host.vf_address(pf, step.args["vf"]) if "vf" in step.args else pf
+
+
+def _load_module(step: Step, host: Host) -> Done:
+    host.load_module(step.args["module"])
+    return _DONE
+
+
+def _set_num_vfs(step: Step, host: Host) -> Done:
+    host.set_num_vfs(PciAddress.parse(step.target), step.args["count"], probe=step.args.get("probe", True))
+    return _DONE
+
+
+def _set_autoprobe(step: Step, host: Host) -> Done:
+    host.set_drivers_autoprobe(PciAddress.parse(step.target), step.args["enabled"])
+    return _DONE
+
+
+def _set_eswitch_mode(step: Step, host: Host) -> Done:
+    host.set_eswitch_mode(PciAddress.parse(step.target), EswitchMode(step.args["mode"]))
+    return _DONE
+
+
+def _set_link(step: Step, host: Host) -> Done:
+    host.set_link(_function(step, host), mtu=step.args.get("mtu"), up=step.args.get("up"))
+    return _DONE
+
+
+def _set_vf(step: Step, host: Host) -> Done:
+    settings = {name: value for name, value in step.args.items() if name != "vf"}
+    host.set_vf(PciAddress.parse(step.target), step.args["vf"], settings)
+    return _DONE
+
+
+def _bind_driver(step: Step, host: Host) -> Done:
+    function = _function(step, host)
+    bound = host.bind_driver(function, step.args["driver"])
+    if bound is not None:
+        return OutcomeStatus.DONE, f"{function} is on {bound}"
+    if step.optional:
+        return OutcomeStatus.SKIPPED, f"{function}: no driver on this host takes it"
+    raise NotEffective(
+        f"{function}: no driver on this host takes it (load the VF driver's module: igbvf, ixgbevf, iavf, mlx5_core, "
+        "bnxt_en ...)",
+        device=str(function),
+    )
+
+
+def _unbind_driver(step: Step, host: Host) -> Done:
+    host.unbind_driver(_function(step, host))
+    return _DONE
+
+
+_OPERATIONS: Mapping[str, Callable[[Step, Host], Done]] = {
+    steps.LOAD_MODULE: _load_module,
+    steps.SET_NUM_VFS: _set_num_vfs,
+    steps.SET_AUTOPROBE: _set_autoprobe,
+    steps.SET_ESWITCH_MODE: _set_eswitch_mode,
+    steps.SET_LINK: _set_link,
+    steps.SET_VF: _set_vf,
+    steps.BIND_DRIVER: _bind_driver,
+    steps.UNBIND_DRIVER: _unbind_driver,
+}
+
+
+def check_args(step: Step) -> None:
+    """Raises `ContractViolation` when a standard step lacks an argument: a plan can come from a file."""
+    lacking = [name for name in _ARGUMENTS[step.op] if name not in step.args]
+    if lacking:
+        raise ContractViolation(f"{step.target}: {step.op} lacks {', '.join(lacking)}", plugin=step.op.split(".")[0])
+
+
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    steps.LOAD_MODULE: ("module",),
+    steps.SET_NUM_VFS: ("count",),
+    steps.SET_AUTOPROBE: ("enabled",),
+    steps.SET_ESWITCH_MODE: ("mode",),
+    steps.SET_LINK: (),
+    steps.SET_VF: ("vf",),
+    steps.BIND_DRIVER: ("vf", "driver"),
+    steps.UNBIND_DRIVER: ("vf",),
+}

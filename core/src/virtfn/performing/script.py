@@ -1,0 +1,151 @@
+"""A plan as a shell script that a person can read and run as root: the same writes, without virtfn."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+
+from virtfn.model import Inventory, PciAddress, Pf, Plan, Step, steps
+
+_PREAMBLE = """\
+#!/bin/sh
+# {title}
+# Run as root. It stops at the first command that fails.
+set -eu
+pci=/sys/bus/pci/devices
+# address of a VF: vf PF INDEX
+vf() { basename "$(readlink -e "$pci/$1/virtfn$2")"; }
+# name of a function's netdev, waited for: netdev ADDRESS
+netdev() {
+    tries=0
+    until ls "$pci/$1/net" 2>/dev/null | head -n 1 | grep .; do
+        tries=$((tries + 1)); [ "$tries" -le 100 ] || { echo "$1: no netdev" >&2; return 1; }
+        sleep 0.1
+    done
+}
+# take a function from its driver: unbind ADDRESS
+unbind() { [ ! -e "$pci/$1/driver" ] || echo "$1" > "$pci/$1/driver/unbind"; }
+"""
+
+
+def shell_script(plan: Plan, inventory: Inventory) -> str:
+    """The script. A plugin's own step has no shell form: the script then stops there and says so."""
+    lines = [_PREAMBLE.replace("{title}", f"{len(plan.steps)} steps, disruption {plan.disruption.name}")]
+    for problem in plan.problems:
+        lines.append(f"# {problem.severity}: {_comment(str(problem))}")
+    for number, step in enumerate(plan.steps, start=1):
+        pf = None if step.target == steps.NODE else _pf(step, inventory)
+        lines.append(f"\n# {number}. {step.op} {step.target} [{step.disruption.name}] {_comment(step.why)}")
+        lines += _SHELL.get(step.op, _foreign)(step, pf)
+    return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _pf(step: Step, inventory: Inventory) -> Pf | None:
+    return next((pf for pf in inventory.pfs() if str(pf.address) == step.target), None)
+
+
+def _netdev(pf: Pf | None, step: Step) -> str:
+    """The PF's netdev by the name it has: in switchdev mode representors stand beside it in its folder."""
+    if pf is not None and pf.netdev is not None:
+        return shlex.quote(pf.netdev.name)
+    return f'"$(netdev {PciAddress.parse(step.target)})"'
+
+
+def _vf(step: Step) -> str:
+    return f'"$(vf {PciAddress.parse(step.target)} {int(step.args["vf"])})"'
+
+
+def _optional(command: str, step: Step) -> str:
+    return f"{command} || true  # not every driver can" if step.optional else command
+
+
+def _load_module(step: Step, _pf: Pf | None) -> list[str]:
+    return [f"modprobe {shlex.quote(step.args['module'])}"]
+
+
+def _set_num_vfs(step: Step, pf: Pf | None) -> list[str]:
+    folder = f'"$pci/{PciAddress.parse(step.target)}"'
+    count = int(step.args["count"])
+    lines = [f"echo 0 > {folder}/sriov_numvfs"]
+    if count:
+        quiet = not step.args.get("probe", True) and (pf is None or pf.drivers_autoprobe is not False)
+        lines += [f"echo 0 > {folder}/sriov_drivers_autoprobe"] if quiet else []
+        lines += [f"echo {count} > {folder}/sriov_numvfs"]
+        lines += [f"echo 1 > {folder}/sriov_drivers_autoprobe"] if quiet else []
+    return lines
+
+
+def _set_autoprobe(step: Step, _pf: Pf | None) -> list[str]:
+    value = int(bool(step.args["enabled"]))
+    return [f'echo {value} > "$pci/{PciAddress.parse(step.target)}/sriov_drivers_autoprobe"']
+
+
+def _set_eswitch_mode(step: Step, _pf: Pf | None) -> list[str]:
+    return [f"devlink dev eswitch set pci/{PciAddress.parse(step.target)} mode {shlex.quote(step.args['mode'])}"]
+
+
+def _set_link(step: Step, pf: Pf | None) -> list[str]:
+    words = [f"mtu {int(step.args['mtu'])}"] if step.args.get("mtu") is not None else []
+    words += ["up" if step.args["up"] else "down"] if step.args.get("up") is not None else []
+    device = f'"$(netdev {_vf(step)})"' if "vf" in step.args else _netdev(pf, step)
+    return [f"ip link set dev {device} {' '.join(words)}"]
+
+
+_VF_WORDS: Mapping[str, Callable[[object], str]] = {
+    "mac": lambda value: f"mac {value}",
+    "vlan": lambda value: f"vlan {value}",
+    "qos": lambda value: f"qos {value}",
+    "vlan_proto": lambda value: f"proto {value}",
+    "trust": lambda value: f"trust {'on' if value else 'off'}",
+    "spoof_check": lambda value: f"spoofchk {'on' if value else 'off'}",
+    "link_state": lambda value: f"state {value}",
+    "min_tx_rate": lambda value: f"min_tx_rate {value}",
+    "max_tx_rate": lambda value: f"max_tx_rate {value}",
+    "node_guid": lambda value: f"node_guid {value}",
+    "port_guid": lambda value: f"port_guid {value}",
+}
+"""`ip link set PF vf N ...`, in the order ip(8) wants: qos and proto belong to the vlan before them."""
+
+
+def _set_vf(step: Step, pf: Pf | None) -> list[str]:
+    words = [word(step.args[name]) for name, word in _VF_WORDS.items() if step.args.get(name) is not None]
+    command = f"ip link set dev {_netdev(pf, step)} vf {int(step.args['vf'])} {' '.join(words)}"
+    return [_optional(command, step)]
+
+
+def _bind_driver(step: Step, _pf: Pf | None) -> list[str]:
+    driver = step.args["driver"]
+    lines = [f"vf={_vf(step)}", 'unbind "$vf"']
+    if driver is None:
+        return [*lines, 'echo > "$pci/$vf/driver_override"', 'echo "$vf" > /sys/bus/pci/drivers_probe']
+    name = shlex.quote(driver)
+    return [
+        *lines,
+        f'echo {name} > "$pci/$vf/driver_override"',
+        f'echo "$vf" > /sys/bus/pci/drivers/{name}/bind',
+        'echo > "$pci/$vf/driver_override"',
+    ]
+
+
+def _unbind_driver(step: Step, _pf: Pf | None) -> list[str]:
+    return [f"unbind {_vf(step)}"]
+
+
+def _foreign(step: Step, _pf: Pf | None) -> list[str]:
+    return [f"echo {shlex.quote(f'{step.op} on {step.target} can only be done by virtfn apply')} >&2", "exit 1"]
+
+
+_SHELL: Mapping[str, Callable[[Step, Pf | None], list[str]]] = {
+    steps.LOAD_MODULE: _load_module,
+    steps.SET_NUM_VFS: _set_num_vfs,
+    steps.SET_AUTOPROBE: _set_autoprobe,
+    steps.SET_ESWITCH_MODE: _set_eswitch_mode,
+    steps.SET_LINK: _set_link,
+    steps.SET_VF: _set_vf,
+    steps.BIND_DRIVER: _bind_driver,
+    steps.UNBIND_DRIVER: _unbind_driver,
+}
