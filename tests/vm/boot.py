@@ -24,17 +24,18 @@ from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bed import image  # noqa: E402
-from bed.apt import find_command  # noqa: E402
-from bed.command import BedError, tail  # noqa: E402
-from bed.machine import HOST_NETWORK_MAC, Machine, qemu_argv  # noqa: E402
+from bed import image
+from bed.apt import find_command
+from bed.command import BedError, tail
+from bed.machine import HOST_NETWORK_MAC, Machine, qemu_argv
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 HIDDEN = ("/tmp", "/run", "/var/tmp", "/dev/shm")  # the guest's own empty mounts
 KERNEL_TROUBLE = re.compile(r"WARNING: CPU|BUG: |Oops: |general protection fault|Kernel panic|blocked for more than")
 PASSED_ON = ("HOME", "PYTHONPATH", "VIRTUAL_ENV", "PATH", "TERM", "COLUMNS")
-PLUMBING = ("start", "cmd", "binds", "modules", "modules-dir", "environment", "host-network", "rc", "timing", "console.log")
+INPUTS = ("start", "cmd", "binds", "modules", "modules-dir", "environment", "host-network")
+OUTPUTS = ("rc", "timing", "console.log")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class Running:
 
     def console_tail(self) -> str:
         """The end of the kernel's log."""
-        return tail(self.read("console.log"))
+        return tail(self.read("console.log"), 60)
 
     def kernel_trouble(self) -> list[str]:
         """Lines of the kernel's log that tell of a warning, an oops or a hung task."""
@@ -114,7 +115,7 @@ def start(guest: Guest, *, share: Path, stdout: IO[bytes] | None = None) -> Runn
     setpriv = find_command("setpriv")
     if found is None or qemu is None or setpriv is None:
         raise BedError("the test bed is not set up, run `make vm-deps`")
-    for name in PLUMBING:
+    for name in (*INPUTS, *OUTPUTS):
         (share / name).unlink(missing_ok=True)
     shutil.copy(HERE / "guest" / "start.sh", share / "start")
     _write_lines(share / "modules", guest.modules)
@@ -126,7 +127,10 @@ def start(guest: Guest, *, share: Path, stdout: IO[bytes] | None = None) -> Runn
         _write_lines(share / "host-network", (HOST_NETWORK_MAC,))
     argv = qemu_argv(guest.machine, qemu=qemu, vmlinux=found.vmlinux, initramfs=found.initramfs, share=share)
     process = subprocess.Popen(
-        [setpriv, "--pdeathsig", "KILL", "--", *argv], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.STDOUT if stdout else None
+        [setpriv, "--pdeathsig", "KILL", "--", *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.STDOUT if stdout else None,
     )
     return Running(process, share)
 

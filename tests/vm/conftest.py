@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from bed import guestside, hostside
+
 HERE = Path(__file__).resolve().parent
-if str(HERE) not in sys.path:
-    sys.path.insert(0, str(HERE))
-
-from bed import guestside, hostside  # noqa: E402
-
 NETDEVSIM = Path("/sys/bus/netdevsim")
 
 

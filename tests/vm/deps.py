@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bed import apt, image  # noqa: E402
-from bed.command import BedError  # noqa: E402
+from bed import apt, image
+from bed.command import BedError
 
 
 def problems() -> list[str]:

@@ -47,7 +47,10 @@ def test_virtual_functions_come_and_go() -> None:
     device = PCI / SINGLE_PORT[0]
     (device / "sriov_numvfs").write_text("2")
     try:
-        assert sorted(path.resolve().name for path in device.glob("virtfn*")) == ["0000:01:10.0", "0000:01:10.2"]
+        assert sorted(path.resolve().name for path in device.glob("virtfn*")) == [
+            "0000:01:10.0",
+            "0000:01:10.2",
+        ]
         assert (device / "virtfn0" / "driver").resolve().name == "igbvf"
         assert (device / "virtfn0" / "iommu_group").exists()
     finally:

@@ -21,6 +21,7 @@ BACKPORTS_ENTRY = ETC_APT / "sources.list.d" / "virtfn-vm-backports.sources"
 QEMU_PACKAGE = "qemu-system-x86"
 QEMU_MAJOR = 8  # the first with an igb device
 KERNEL_MINIMUM = "6.12"
+ONE_LINE = re.compile(r"deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<parts>[^#]+)")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 COMMANDS = {  # command: Debian package
@@ -124,7 +125,8 @@ def choose_kernel() -> KernelPackages:
             f"no kernel from {KERNEL_MINIMUM} on has linux-image, linux-headers, linux-kbuild and linux-source in "
             f"one version; images seen: {', '.join(releases) or 'none'}"
         )
-    return max(common, key=functools.cmp_to_key(lambda a, b: _compare(a.version, b.version)))
+    newest = max((kernel.version for kernel in common), key=functools.cmp_to_key(_compare))
+    return next(kernel for kernel in common if kernel.version == newest)
 
 
 def download(packages: Iterable[str], into: Path) -> list[Path]:
@@ -169,7 +171,7 @@ def _entries() -> Iterator[dict[str, str]]:
                 yield {"Suites": "", **fields}
     for path in [ETC_APT / "sources.list", *sorted(ETC_APT.glob("sources.list.d/*.list"))]:
         for line in path.read_text().splitlines() if path.exists() else ():
-            found = re.match(r"deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<parts>[^#]+)", line)
+            found = ONE_LINE.match(line)
             if found is not None:
                 options = dict(part.split("=", 1) for part in (found["options"] or "").split() if "=" in part)
                 named = {key.title(): value.replace(",", " ") for key, value in options.items()}

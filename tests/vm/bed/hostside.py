@@ -21,8 +21,9 @@ from typing import Any, Literal
 import boot
 import deps
 import pytest
+
 from bed.command import BedError, tail
-from bed.guestside import GUEST_VARIABLE, REPORTS, SELECTED, SHARE
+from bed.guestside import GUEST_VARIABLE, REPORTS, SELECTED
 
 DEFAULT_LIMIT = 180.0  # seconds without a report
 BOOT_LIMIT = 300.0  # seconds until the first test starts
@@ -111,7 +112,11 @@ class GuestSession:
             guest = boot.Guest(
                 command=_pytest_command(config, items),
                 modules=MODULES,
-                environment={GUEST_VARIABLE: "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
+                environment={
+                    GUEST_VARIABLE: "1",
+                    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                    "PYTEST_ADDOPTS": "",
+                },
                 binds=(config.rootpath,),
             )
             with (self._share / OUTPUT).open("wb") as output:
@@ -218,7 +223,7 @@ def _limit(item: pytest.Item) -> float:
 
 
 def _report(item: pytest.Item, when: Literal["setup", "call", "teardown"], failure: str | None) -> pytest.TestReport:
-    keywords = {keyword: 1 for keyword in item.keywords}
+    keywords: dict[str, Literal[1]] = dict.fromkeys(item.keywords, 1)
     outcome: Literal["passed", "failed"] = "passed" if failure is None else "failed"
     return pytest.TestReport(item.nodeid, item.location, keywords, outcome, failure, when)
 
@@ -227,12 +232,11 @@ def _pytest_command(config: pytest.Config, items: list[pytest.Item]) -> str:
     """The guest's pytest: the project's configuration, but neither its command line additions nor foreign plugins."""
     files = dict.fromkeys(str(item.path) for item in items)
     option = config.option
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "--strict-markers"]
+    argv = [sys.executable, "-m", "pytest", "-q", "--color=no", "--strict-markers"]
+    argv += ["--continue-on-collection-errors"]
+    argv += ["-p", "no:cacheprovider", "-o", "addopts="]
     argv += ["--rootdir", str(config.rootpath), "-c", str(config.inipath or "/dev/null")]
     argv += [f"--import-mode={option.importmode}", f"--tb={option.tbstyle}"]
     argv += ["--showlocals"] if option.showlocals else []
     argv += [word for name in GUEST_PLUGINS for word in ("-p", name)]
     return f"cd {shlex.quote(str(config.invocation_params.dir))} && {shlex.join([*argv, *files])}"
-
-
-__all__ = ["SHARE", "GuestSession", "Replay"]

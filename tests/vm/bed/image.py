@@ -75,7 +75,8 @@ def find_image(cache: Path) -> Image | None:
 
 def find_kernel(cache: Path) -> Path | None:
     """The newest unpacked kernel."""
-    return max((path for path in cache.glob("kernel-*") if _is_whole(path)), key=lambda p: _sort_key(p.name), default=None)
+    found = [path for path in cache.glob("kernel-*") if _is_whole(path)]
+    return max(found, key=lambda path: _sort_key(path.name), default=None)
 
 
 @contextmanager
@@ -101,11 +102,8 @@ def unpack_kernel(cache: Path, packages: KernelPackages, archives: list[Path]) -
         modules.rename(work / "modules")
         tarball = next((deb / "usr/src").glob("linux-source-*.tar.xz"))
         (work / "source").mkdir()
-        run(
-            ["tar", "-x", "--xz", "--wildcards", "--strip-components=1", "-f", tarball, *(f"*/{s}" for s in SOURCES)],
-            timeout=900,
-            cwd=work / "source",
-        )
+        unpack: list[str | Path] = ["tar", "-x", "--xz", "--wildcards", "--strip-components=1", "-f", tarball]
+        run([*unpack, *(f"*/{name}" for name in SOURCES)], timeout=900, cwd=work / "source")
         headers = work / "headers"
         (headers / "usr").mkdir(parents=True)
         tarball.unlink()
@@ -130,7 +128,8 @@ def build_image(cache: Path, kernel: Path) -> Image:
         (work / "vmlinux").write_bytes(_elf_kernel((kernel / "vmlinuz").read_bytes()))
         tree = work / "modules" / release
         shutil.copytree(kernel / "modules" / release, tree, symlinks=True, copy_function=os.link)
-        _build_modules(kernel / "headers/usr/src" / f"linux-headers-{release}", kernel / "source", work / "build", tree / "extra")
+        headers = kernel / "headers/usr/src" / f"linux-headers-{release}"
+        _build_modules(headers, kernel / "source", work / "build", tree / "extra")
         shutil.rmtree(work / "build")
         depmod_root = work / "depmod"
         (depmod_root / "lib").mkdir(parents=True)

@@ -14,7 +14,7 @@ DEFAULT_ACCEL = "tcg,thread=multi,tb-size=1024"
 HOST_NETWORK_MAC = "52:54:00:dd:00:00"
 KERNEL_ARGUMENTS = (
     "console=ttyS0 panic=-1 intel_iommu=on mitigations=off nokaslr audit=0 apparmor=0 selinux=0 cryptomgr.notests "
-    "tsc=reliable no_timer_check random.trust_cpu=on net.ifnames=0 8250.nr_uarts=1 quiet"
+    "tsc=reliable no_timer_check random.trust_cpu=on net.ifnames=0 8250.nr_uarts=1 loglevel=5"  # warnings and worse
 )
 
 
@@ -45,23 +45,28 @@ def qemu_argv(machine: Machine, *, qemu: str, vmlinux: Path, initramfs: Path, sh
     argv += ["-smp", str(machine.cpus), "-m", machine.memory]
     argv += ["-kernel", str(vmlinux), "-initrd", str(initramfs), "-append", KERNEL_ARGUMENTS]
     argv += ["-chardev", f"file,id=serial,path={_escape(share / 'console.log')}", "-serial", "chardev:serial"]
-    argv += ["-chardev", "stdio,id=out,signal=off", "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=out"]
+    argv += ["-chardev", "stdio,id=out,signal=off"]
+    argv += ["-device", "virtio-serial-pci", "-device", "virtconsole,chardev=out"]
     argv += ["-fsdev", root_fs, "-device", "virtio-9p-pci,fsdev=root,mount_tag=hostroot"]
     argv += ["-fsdev", share_fs, "-device", "virtio-9p-pci,fsdev=share,mount_tag=vmshare"]
     if machine.iommu:
         argv += ["-device", "intel-iommu,intremap=on,caching-mode=on"]
     slot = 0x10
     for number in range(machine.single_port_igb):
-        argv += _root_port(slot) + ["-netdev", f"hubport,id=single{number},hubid=1"]
-        argv += ["-device", f"igb,bus=port{slot},netdev=single{number},mac=52:54:00:aa:{number:02x}:00,rombar=0"]
+        argv += [*_root_port(slot), "-netdev", f"hubport,id=single{number},hubid=1"]
+        argv += [
+            "-device",
+            f"igb,bus=port{slot},netdev=single{number},mac=52:54:00:aa:{number:02x}:00,rombar=0",
+        ]
         slot += 1
     if machine.nvme:
-        argv += _root_port(slot) + ["-device", "nvme-subsys,id=subsystem0"]
+        argv += [*_root_port(slot), "-device", "nvme-subsys,id=subsystem0"]
         limits = "sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4,max_ioqpairs=16,msix_qsize=20"
         argv += ["-device", f"nvme,bus=port{slot},subsys=subsystem0,serial=nvme0,{limits}"]
         slot += 1
     if machine.dual_port_igb:
-        argv += _root_port(slot) + ["-netdev", "hubport,id=dual0,hubid=1", "-netdev", "hubport,id=dual1,hubid=1"]
+        argv += _root_port(slot)
+        argv += ["-netdev", "hubport,id=dual0,hubid=1", "-netdev", "hubport,id=dual1,hubid=1"]
         # Without the ARI next-function number the kernel never looks at function 1.
         first = "addr=0.0,multifunction=on,x-pcie-ari-nextfn-1=on,netdev=dual0,mac=52:54:00:cc:00:00"
         argv += ["-device", f"igb,bus=port{slot},{first},rombar=0"]
@@ -71,7 +76,12 @@ def qemu_argv(machine: Machine, *, qemu: str, vmlinux: Path, initramfs: Path, sh
         argv += ["-netdev", "hubport,id=virtio,hubid=2"]
         argv += ["-device", "virtio-net-pci,netdev=virtio,mac=52:54:00:bb:00:00,rombar=0"]
     if machine.host_network:
-        argv += ["-netdev", "user,id=host", "-device", f"virtio-net-pci,netdev=host,mac={HOST_NETWORK_MAC},romfile="]
+        argv += [
+            "-netdev",
+            "user,id=host",
+            "-device",
+            f"virtio-net-pci,netdev=host,mac={HOST_NETWORK_MAC},romfile=",
+        ]
     return argv
 
 
