@@ -1,0 +1,88 @@
+"""How all objects of the API behave on the wire: zeros left out, unknown names refused, statuses read leniently.
+
+Zero values are absent, as the Go types of this API have it: `0`, `false`, `""`, empty lists and maps are left out of
+what `to_wire` gives, except for the fields a class lists in `always_present`; reading takes `null` and `""` for absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictInt,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+
+def _digits(value: Any) -> Any:
+    """A decimal YAML number of four digits can only be meant as the hex digits of an id."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1000 <= value <= 9999:
+        return str(value)
+    return value
+
+
+def _hex_id(text: str) -> str:
+    if len(text) == 4 and all(digit in "0123456789abcdefABCDEF" for digit in text):
+        return text
+    raise PydanticCustomError("hex_id", "must be four hex digits without 0x, in quotes, like '15b3'")
+
+
+HexId = Annotated[str, BeforeValidator(_digits), AfterValidator(_hex_id)]
+Count = Annotated[StrictInt, Field(ge=0)]
+Mtu = Annotated[StrictInt, Field(ge=1)]
+
+
+class WireModel(BaseModel):
+    """A frozen object of the API; fields are named as in Python here and by their alias on the wire."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    always_present: ClassVar[frozenset[str]] = frozenset()
+    """Python names of the fields that stay on the wire when they are zero."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_absent(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        if cls.model_config.get("extra") == "forbid":
+            known = sorted(field.alias or name for name, field in cls.model_fields.items())
+            unknown = [str(name) for name in data if name not in known]
+            if unknown:
+                near = {name.lower(): name for name in known}
+                match = get_close_matches(unknown[0].lower(), near, n=1)
+                raise PydanticCustomError(
+                    "unknown_field",
+                    "unknown field",
+                    {"name": unknown[0], "near": near[match[0]] if match else None, "known": known},
+                )
+        return {name: value for name, value in data.items() if value is not None and value != ""}
+
+    @model_serializer(mode="wrap")
+    def _omit_zero(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        for name, field in type(self).model_fields.items():
+            if name not in self.always_present and not getattr(self, name):
+                data.pop(field.alias or name, None)
+                data.pop(name, None)
+        return data
+
+    def to_wire(self) -> dict[str, Any]:
+        """Plain JSON data with the API's names, zero values left out."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class StatusModel(WireModel):
+    """Part of a status: unknown names are passed over, numbers are taken where text is due."""
+
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
