@@ -1,0 +1,239 @@
+"""All policies of a cluster to the spec of one node's state.
+
+Policies are applied from the lowest priority (99) to the highest (0), those of one priority by name. A later policy
+keeps the VF groups of an earlier one on the same PF as far as their ranges do not meet its own, and replaces the rest:
+
+* `vfGroups` has the latest policy's group first;
+* `mtu` and `numVfs` of the PF are the larger of the two when a group was kept, or when the policy has the priority of
+  the one applied just before it (on any PF); all other settings of the PF are the later policy's, set or not;
+* a policy with `numVfs` 0 neither adds nor takes away.
+
+A policy that is malformed is left out and reported; nothing else suffers from it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from virtfn.errors import BadVfRange, DeviceNotFound, InvalidDocument
+from virtfn.model import Problem, Severity, VfRange
+from virtfn.model.crd import (
+    IGNORED_POLICY,
+    InterfaceSpec,
+    InterfaceStatus,
+    NodeStateSpec,
+    SriovNetworkNodePolicy,
+    SriovNetworkNodeState,
+    SystemSpec,
+    VfGroupSpec,
+)
+from virtfn.policy.bridges import NO_BRIDGES, Bridges, apply_bridge, bridge_fault, bridges_spec
+from virtfn.policy.reading import faults_of, name_of, policy_label, read_node_state
+from virtfn.policy.selection import mismatch, selects, selects_node, vf_range, vf_range_entry
+
+_SHOWN_NICS = 4
+
+State = SriovNetworkNodeState | Mapping[str, Any] | Sequence[InterfaceStatus]
+
+
+def render_node_state(
+    policies: Iterable[SriovNetworkNodePolicy | Mapping[str, Any]],
+    node: Mapping[str, Any] | None,
+    state: State,
+    *,
+    rdma_mode: Literal["shared", "exclusive"] | None = None,
+    manage_bridges: bool = True,
+) -> tuple[NodeStateSpec, tuple[Problem, ...]]:
+    """What the policies want of one node. The order they come in does not matter.
+
+    :param policies: objects, or plain data as the API gives them; data that is malformed becomes an error problem.
+    :param node: the Node object, for its labels; None: node selectors are not looked at.
+    :param state: the node's state, for `status.interfaces`; or just these.
+    :param rdma_mode: of the node's pool.
+    :param manage_bridges: whether software bridges are rendered.
+    :returns: the spec, and problems about policies: errors for malformed ones and for VF ranges beyond `numVfs`,
+        warnings for those that select nothing here.
+    :raises InvalidDocument: the state is plain data and malformed.
+    """
+    interfaces = _interfaces_of(state)
+    readable, problems = _readable(policies)
+    rendered: dict[str, InterfaceSpec] = {}
+    bridges: Bridges = NO_BRIDGES
+    applied: dict[str, SriovNetworkNodePolicy] = {}
+    previous: int | None = None
+    for policy in readable:
+        if node is not None and not selects_node(policy.spec, _labels_of(node)):
+            continue
+        label = policy_label(policy.name)
+        if manage_bridges and (fault := bridge_fault(policy.spec)) is not None:
+            problems.append(fault.problem(label))
+            continue
+        selected = [pf for pf in interfaces if selects(policy.spec.nic_selector, pf)]
+        if not selected:
+            problems.append(_selects_nothing(policy, interfaces))
+        elif policy.spec.num_vfs == 0:
+            problems.append(_makes_no_vfs(label))
+        for pf in selected:
+            if policy.spec.num_vfs > 0:
+                old = rendered.get(pf.pci_address)
+                rendered[pf.pci_address] = _apply(policy, pf, old, equal=policy.spec.priority == previous)
+            if manage_bridges:
+                bridges = apply_bridge(bridges, policy.spec, pf)
+        applied[policy.name] = policy
+        previous = policy.spec.priority
+    problems.extend(_beyond_num_vfs(rendered.values(), applied, interfaces))
+    spec = NodeStateSpec(
+        interfaces=tuple(rendered.values()),
+        bridges=bridges_spec(bridges),
+        system=SystemSpec(rdmaMode=rdma_mode) if rdma_mode else None,
+    )
+    return spec, tuple(problems)
+
+
+# --- what comes in --------------------------------------------------------------------------------------------------
+
+
+def _interfaces_of(state: State) -> tuple[InterfaceStatus, ...]:
+    if isinstance(state, Mapping):
+        state = read_node_state(state)
+    if isinstance(state, SriovNetworkNodeState):
+        return state.status.interfaces
+    return tuple(state)
+
+
+def _labels_of(node: Mapping[str, Any]) -> Mapping[str, str]:
+    labels = (node.get("metadata") or {}).get("labels") or {}
+    return labels if isinstance(labels, Mapping) else {}
+
+
+def _readable(
+    policies: Iterable[SriovNetworkNodePolicy | Mapping[str, Any]],
+) -> tuple[list[SriovNetworkNodePolicy], list[Problem]]:
+    """The policies that can be used, in the order they apply, and the faults of the others."""
+    good: list[SriovNetworkNodePolicy] = []
+    faults: list[Problem] = []
+    for policy in policies:
+        if isinstance(policy, SriovNetworkNodePolicy):
+            good.append(policy)
+        elif name_of(policy) != IGNORED_POLICY:
+            try:
+                good.append(SriovNetworkNodePolicy.model_validate(policy))
+            except ValidationError as error:
+                faults.extend(fault.problem(policy_label(name_of(policy))) for fault in faults_of(error))
+    good = [policy for policy in good if policy.name != IGNORED_POLICY]
+    counts = Counter(policy.name for policy in good)
+
+    def key(policy: SriovNetworkNodePolicy) -> tuple[int, str, str, str]:
+        # Names are unique in a namespace; where they are not, the content decides, so that the order never does.
+        content = policy.model_dump_json() if counts[policy.name] > 1 else ""
+        return (-policy.spec.priority, policy.name, policy.metadata.namespace, content)
+
+    faults.extend(
+        Problem(
+            object=policy_label(name),
+            message=f"{count} policies have this name; all of them are applied",
+            reason=InvalidDocument.reason,
+            field="metadata.name",
+            hint="give each its own name",
+            severity=Severity.WARNING,
+        )
+        for name, count in counts.items()
+        if count > 1
+    )
+    faults.sort(key=lambda problem: (problem.object, problem.field, problem.message))
+    return sorted(good, key=key), faults
+
+
+# --- the merge ------------------------------------------------------------------------------------------------------
+
+
+def _apply(
+    policy: SriovNetworkNodePolicy, pf: InterfaceStatus, old: InterfaceSpec | None, *, equal: bool
+) -> InterfaceSpec:
+    """The PF's entry after the policy; `old` is the entry that earlier policies made."""
+    wanted = policy.spec
+    own = vf_range(wanted, pf)
+    group = VfGroupSpec(
+        resourceName=wanted.resource_name,
+        deviceType=wanted.device_type,
+        vfRange=str(own),
+        policyName=policy.name,
+        mtu=wanted.mtu,
+        isRdma=wanted.is_rdma,
+        vdpaType=wanted.vdpa_type,
+        needVhostNet=wanted.need_vhost_net,
+        excludeTopology=wanted.exclude_topology,
+    )
+    earlier = old.vf_groups if old is not None else ()
+    kept = tuple(other for other in earlier if not VfRange.parse(other.vf_range).overlaps(own))
+    mtu, num_vfs = wanted.mtu, wanted.num_vfs
+    if old is not None and (equal or kept):
+        mtu, num_vfs = max(mtu, old.mtu), max(num_vfs, old.num_vfs)
+    return InterfaceSpec(
+        pciAddress=pf.pci_address,
+        name=pf.name,
+        numVfs=num_vfs,
+        mtu=mtu,
+        linkType=wanted.link_type,
+        eSwitchMode=wanted.eswitch_mode,
+        externallyManaged=wanted.externally_managed,
+        vfGroups=(group, *kept),
+    )
+
+
+# --- what is told about it ------------------------------------------------------------------------------------------
+
+
+def _selects_nothing(policy: SriovNetworkNodePolicy, interfaces: Sequence[InterfaceStatus]) -> Problem:
+    selector = policy.spec.nic_selector
+    if selector.is_empty:
+        why = "is empty and selects no NIC"
+    elif not interfaces:
+        why = "selects no NIC: none is known on this node"
+    else:
+        reasons = [f"{pf.name or pf.pci_address}: {mismatch(selector, pf)}" for pf in interfaces[:_SHOWN_NICS]]
+        rest = len(interfaces) - len(reasons)
+        why = "selects no NIC here: " + "; ".join(reasons) + (f"; and {rest} more" if rest else "")
+    return Problem(
+        object=policy_label(policy.name),
+        message=why,
+        reason=DeviceNotFound.reason,
+        field="spec.nicSelector",
+        severity=Severity.WARNING,
+    )
+
+
+def _makes_no_vfs(label: str) -> Problem:
+    return Problem(
+        object=label,
+        message="0 VFs: the policy adds nothing, and takes nothing from other policies",
+        reason=InvalidDocument.reason,
+        field="spec.numVfs",
+        severity=Severity.WARNING,
+    )
+
+
+def _beyond_num_vfs(
+    rendered: Iterable[InterfaceSpec],
+    applied: Mapping[str, SriovNetworkNodePolicy],
+    interfaces: Sequence[InterfaceStatus],
+) -> Iterable[Problem]:
+    found = {pf.pci_address: pf for pf in interfaces}
+    for interface in rendered:
+        for group in interface.vf_groups:
+            if VfRange.parse(group.vf_range).last < interface.num_vfs:
+                continue
+            pf = found[interface.pci_address]
+            entry = vf_range_entry(applied[group.policy_name].spec.nic_selector, pf)
+            yield Problem(
+                object=policy_label(group.policy_name),
+                message=f"VF range {group.vf_range} goes beyond the {interface.num_vfs} VFs of {pf.label}"
+                f" (indices 0 to {interface.num_vfs - 1})",
+                reason=BadVfRange.reason,
+                field=f"spec.nicSelector.pfNames[{entry}]" if entry is not None else "spec.numVfs",
+                hint="raise spec.numVfs, or lower the range",
+            )
