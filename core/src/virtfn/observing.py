@@ -45,6 +45,6 @@ def observe(reader: Reader, registry: Registry, *, base: Inventory | None = None
 def _with_facts(adapter: Adapter, reader: Reader, registry: Registry) -> Adapter:
     """One plugin's failure is its adapter's fault only; the others go on."""
     try:
-        return replace(adapter, facts=registry.hooks(adapter).observe(adapter, reader))
+        return replace(adapter, facts=registry.hooks(adapter).observe(adapter, host=reader))
     except VirtfnError as error:
         return replace(adapter, fault=f"{error.reason}: {error}")

@@ -151,3 +151,31 @@ def creates_vfs(steps: Iterable[Step], pf: Pf) -> bool:
 def unbound_vfs(steps: Iterable[Step], pf: Pf) -> frozenset[int]:
     """Indices of the VFs that the steps take from their driver."""
     return frozenset(step.args["vf"] for step in steps if step.op == UNBIND_DRIVER and step.target == str(pf.address))
+
+
+# --- for people -----------------------------------------------------------------------------------------------------
+
+
+def describe(step: Step) -> str:
+    """The step in a few words: `VF 4: bind to vfio-pci`."""
+    args = step.args
+    vf = f"VF {args['vf']}: " if "vf" in args else ""
+    if step.op == LOAD_MODULE:
+        return f"load module {args['module']}"
+    if step.op == SET_NUM_VFS:
+        return f"make {args['count']} VFs" if args["count"] else "remove all VFs"
+    if step.op == SET_AUTOPROBE:
+        return f"driver autoprobe {'on' if args['enabled'] else 'off'}"
+    if step.op == SET_ESWITCH_MODE:
+        return f"eswitch mode {args['mode']}"
+    if step.op == BIND_DRIVER:
+        return f"{vf}bind to {args['driver'] or 'its network driver'}"
+    if step.op == UNBIND_DRIVER:
+        return f"{vf}unbind from its driver"
+    words = []
+    if step.op == SET_LINK:
+        words += [f"MTU {args['mtu']}"] if args.get("mtu") is not None else []
+        words += [f"link {'up' if args['up'] else 'down'}"] if args.get("up") is not None else []
+        return vf + ", ".join(words)
+    words = [f"{name} {value}" for name, value in args.items() if name != "vf"]
+    return (vf if step.op == SET_VF else f"{step.op} ") + ", ".join(words)

@@ -31,7 +31,7 @@ from virtfn.performing.operations import check_args, perform_standard
 class PerformHooks(Protocol):
     """The perform hook of one adapter's owner."""
 
-    def perform(self, step: Step, adapter: Adapter, host: Host) -> StepOutcome:
+    def perform(self, step: Step, *, adapter: Adapter, host: Host) -> StepOutcome:
         """See `virtfn.hookspecs`."""
         ...
 
@@ -112,7 +112,7 @@ class Executor:
                 status, detail = perform_standard(step, self._host)
             else:
                 adapter = _adapter_of(step, inventory)
-                told = self._hooks(adapter).perform(step, adapter, self._host)
+                told = self._hooks(adapter).perform(step, adapter=adapter, host=self._host)
                 status, detail = told.status, told.detail
         except VirtfnError as error:
             return StepOutcome(

@@ -28,21 +28,21 @@ from virtfn.planning.checks import check, missing
 class AdapterHooks(Protocol):
     """The plan hooks of one adapter: its owner's, with generic's behind them."""
 
-    def plan_firmware(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> tuple[Step, ...]:
+    def plan_firmware(self, adapter: Adapter, *, desired: DesiredAdapter, platform: Platform) -> tuple[Step, ...]:
         """See `virtfn.hookspecs`."""
         ...
 
-    def plan_functions(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> tuple[Step, ...]:
+    def plan_functions(self, adapter: Adapter, *, desired: DesiredAdapter, platform: Platform) -> tuple[Step, ...]:
         """See `virtfn.hookspecs`."""
         ...
 
     def plan_vfs(
-        self, adapter: Adapter, desired: DesiredAdapter, platform: Platform, planned: Sequence[Step]
+        self, adapter: Adapter, *, desired: DesiredAdapter, platform: Platform, planned: Sequence[Step]
     ) -> tuple[Step, ...]:
         """See `virtfn.hookspecs`."""
         ...
 
-    def validate(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> tuple[Problem, ...]:
+    def validate(self, adapter: Adapter, *, desired: DesiredAdapter, platform: Platform) -> tuple[Problem, ...]:
         """See `virtfn.hookspecs`."""
         ...
 
@@ -107,7 +107,7 @@ def _plan_adapter(
     if not sound:
         return [], problems
     bound = hooks(adapter)
-    told = bound.validate(adapter, DesiredAdapter(adapter.address, tuple(sound)), platform)
+    told = bound.validate(adapter, desired=DesiredAdapter(adapter.address, tuple(sound)), platform=platform)
     problems += told
     refused = {problem.object for problem in told if problem.severity is Severity.ERROR}
     labels = {pf.address: {pf.label, str(pf.address)} for pf in adapter.pfs}
@@ -118,10 +118,10 @@ def _plan_adapter(
         return [], problems
     desired = DesiredAdapter(adapter.address, tuple(sound))
     planned = [
-        *bound.plan_firmware(adapter, desired, platform),
-        *bound.plan_functions(adapter, desired, platform),
+        *bound.plan_firmware(adapter, desired=desired, platform=platform),
+        *bound.plan_functions(adapter, desired=desired, platform=platform),
     ]
-    planned += bound.plan_vfs(adapter, desired, platform, tuple(planned))
+    planned += bound.plan_vfs(adapter, desired=desired, platform=platform, planned=tuple(planned))
     _keep_to(adapter, desired, planned)
     if not platform.iommu and (lacking := _needing(planned, NeedKind.IOMMU)):
         problems += [_no_iommu(adapter, target) for target in lacking]

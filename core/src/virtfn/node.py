@@ -1,0 +1,98 @@
+"""One node: its machine, its plugins and its journal together, and the cycle observe, plan, perform over them.
+
+What runs the cycle (command line, daemon, conformance kit) differs in where the desired state comes from and in when it
+may disturb; the cycle itself is here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from virtfn.host.machine import Machine
+from virtfn.journal import Journal, Record
+from virtfn.model import DesiredState, Inventory, Outcome, PciAddress, PciId, Plan, Problem
+from virtfn.observing import ids_of, observe, read_inventory
+from virtfn.performing import Executor, Listener
+from virtfn.planning import make_plan, release_of
+from virtfn.registry import Registry, load_registry
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one pass found: the machine, the journal, and what is wrong with the journal."""
+
+    inventory: Inventory
+    records: dict[PciAddress, Record]
+    problems: tuple[Problem, ...] = ()
+
+
+class Node:
+    """The cycle on one machine.
+
+    :param registry: loads the plugins for the ids present; given by tests to bring their own.
+    :param now: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        journal: Journal,
+        now: Callable[[], float],
+        registry: Callable[[frozenset[PciId]], Registry] = load_registry,
+    ) -> None:
+        self._machine = machine
+        self._journal = journal
+        self._now = now
+        self._load = registry
+        self._registry: Registry | None = None
+        self._ids: frozenset[PciId] = frozenset()
+
+    @property
+    def registry(self) -> Registry:
+        """The plugins for the hardware present, loaded when first asked for."""
+        return self._registry_for(read_inventory(self._machine)) if self._registry is None else self._registry
+
+    def _registry_for(self, inventory: Inventory) -> Registry:
+        ids = ids_of(inventory)
+        if self._registry is None or not ids <= self._ids:  # a card of another kind was plugged in
+            self._ids |= ids
+            self._registry = self._load(self._ids)
+        return self._registry
+
+    def observe(self) -> Observation:
+        """One pass over machine and journal. Reads only."""
+        base = read_inventory(self._machine)
+        inventory = observe(self._machine, self._registry_for(base), base=base)
+        records, problems = self._journal.load({pf.address: pf for pf in inventory.pfs()})
+        return Observation(inventory, records, problems)
+
+    def plan(self, observation: Observation, desired: DesiredState) -> Plan:
+        """The plan from what was observed. Pure."""
+        plan = make_plan(
+            observation.inventory,
+            desired,
+            self.registry.hooks,
+            baselines={address: record.baseline for address, record in observation.records.items()},
+        )
+        return Plan(steps=plan.steps, problems=(*observation.problems, *plan.problems))
+
+    def release(self, observation: Observation, addresses: Sequence[PciAddress]) -> DesiredState:
+        """The desired state that gives those PFs back; PFs that the journal does not know are not in it."""
+        baselines = {address: record.baseline for address, record in observation.records.items()}
+        return release_of(baselines, addresses)
+
+    def perform(
+        self, plan: Plan, observation: Observation, desired: DesiredState, *, listener: Listener | None = None
+    ) -> Outcome:
+        """Do the plan, alone on this host, journal kept.
+
+        :raises JournalError: another process is at it, or the journal cannot be written; nothing was done.
+        """
+        with self._journal.locked():
+            self._journal.set_aside({pf.address: pf for pf in observation.inventory.pfs()})
+            executor = Executor(
+                self._machine, journal=self._journal, hooks=self.registry.hooks, now=self._now, listener=listener
+            )
+            return executor.run(plan, inventory=observation.inventory, desired=desired, records=observation.records)
