@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from virtfn.errors import BadVfRange
@@ -117,10 +118,34 @@ class DesiredAdapter:
 
 
 @dataclass(frozen=True, slots=True)
+class DesiredBridge:
+    """An Open vSwitch bridge with one PF as its uplink; settings are columns of OVSDB's Bridge and Interface."""
+
+    name: str
+    uplink: PciAddress
+    uplink_name: str = ""
+    """Netdev name of the uplink at the time of rendering."""
+    datapath_type: str = ""
+    fail_mode: str = ""
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+    other_config: Mapping[str, str] = field(default_factory=dict)
+    interface_type: str = ""
+    interface_options: Mapping[str, str] = field(default_factory=dict)
+    interface_external_ids: Mapping[str, str] = field(default_factory=dict)
+    interface_other_config: Mapping[str, str] = field(default_factory=dict)
+    mtu_request: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredState:
     """What is wanted of one node."""
 
     pfs: tuple[DesiredPf, ...] = ()
+    bridges: tuple[DesiredBridge, ...] = ()
+    rdma_mode: str | None = None
+    """`shared` or `exclusive`, of the whole node; None: not managed."""
+    refused: tuple[PciAddress, ...] = ()
+    """PFs that were asked for in a way that cannot be done: they stay as they are, and are not given back either."""
 
     def pf(self, address: PciAddress) -> DesiredPf | None:
         """What is wanted of that PF, or None."""

@@ -1,1 +1,19 @@
-"""Documents in, desired state out: reading, selecting, merging. Pure: it touches neither files nor the machine."""
+"""Documents in, desired state out: reading, selecting, merging. Pure: it touches neither files nor the machine.
+
+`load_documents` -> `render_node_state` (with `state_of` the machine) -> `desired_state` -> planning.
+"""
+
+from virtfn.policy.desired import desired_state
+from virtfn.policy.documents import Document, load_documents
+from virtfn.policy.merge import Rendered, render_node_state
+from virtfn.policy.status import state_of, status_interfaces
+
+__all__ = [
+    "Document",
+    "Rendered",
+    "desired_state",
+    "load_documents",
+    "render_node_state",
+    "state_of",
+    "status_interfaces",
+]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -40,6 +40,13 @@ _SHOWN_NICS = 4
 State = SriovNetworkNodeState | Mapping[str, Any] | Sequence[InterfaceStatus]
 
 
+class Rendered(NamedTuple):
+    """The spec of one node's state, and what is wrong with the policies it comes from."""
+
+    spec: NodeStateSpec
+    problems: tuple[Problem, ...]
+
+
 def render_node_state(
     policies: Iterable[SriovNetworkNodePolicy | Mapping[str, Any]],
     node: Mapping[str, Any] | None,
@@ -47,7 +54,7 @@ def render_node_state(
     *,
     rdma_mode: Literal["shared", "exclusive"] | None = None,
     manage_bridges: bool = True,
-) -> tuple[NodeStateSpec, tuple[Problem, ...]]:
+) -> Rendered:
     """What the policies want of one node. The order they come in does not matter.
 
     :param policies: objects, or plain data as the API gives them; data that is malformed becomes an error problem.
@@ -91,7 +98,7 @@ def render_node_state(
         bridges=bridges_spec(bridges),
         system=SystemSpec(rdmaMode=rdma_mode) if rdma_mode else None,
     )
-    return spec, tuple(problems)
+    return Rendered(spec, tuple(problems))
 
 
 # --- what comes in --------------------------------------------------------------------------------------------------

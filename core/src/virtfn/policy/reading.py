@@ -102,7 +102,8 @@ def _path(at: str, parts: Sequence[int | str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    # As it is written in YAML.
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
