@@ -1,0 +1,99 @@
+"""Eswitch mode and device information by devlink, the kernel's generic netlink family for whole devices.
+
+pyroute2 lists devlink instances only; the rest is a few attributes of linux/devlink.h. How they travel is in `netlink`.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from virtfn.host.api import DevlinkInfo
+from virtfn.model import EswitchMode
+
+_log = logging.getLogger(__name__)
+
+_MODES = {0: EswitchMode.LEGACY, 1: EswitchMode.SWITCHDEV}
+_NUMBERS = {mode: number for number, mode in _MODES.items()}
+# ENOENT: the kernel has no devlink. ENODEV: the device has no instance. EOPNOTSUPP: its driver lacks the request.
+_NOTHING_THERE = frozenset({errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP})
+
+Handle = tuple[str, str]
+
+
+class GenericNetlinkDevlink:
+    """`Devlink` of the process's own network namespace. Threads may share one: every call opens its own socket."""
+
+    def eswitch_mode(self, handle: Handle) -> EswitchMode | None:
+        """DEVLINK_CMD_ESWITCH_GET; None when the device has no devlink instance or no eswitch."""
+        answers = self._ask("DEVLINK_CMD_ESWITCH_GET", handle)
+        return eswitch_mode(answers[0]) if answers else None
+
+    def set_eswitch_mode(self, handle: Handle, mode: EswitchMode) -> None:
+        """DEVLINK_CMD_ESWITCH_SET; comes back when the driver is done. OSError with the driver's own text."""
+        from virtfn.host import netlink
+
+        attributes = [*_address(handle), ("DEVLINK_ATTR_ESWITCH_MODE", _NUMBERS[mode])]
+        netlink.devlink_request("DEVLINK_CMD_ESWITCH_SET", attributes=attributes, ack=True)
+
+    def info(self, handle: Handle) -> DevlinkInfo | None:
+        """DEVLINK_CMD_INFO_GET; None when the device has no devlink instance, or its driver nothing to tell."""
+        answers = self._ask("DEVLINK_CMD_INFO_GET", handle)
+        return devlink_info(answers[0]) if answers else None
+
+    def handles(self) -> frozenset[Handle]:
+        """All devlink instances (DEVLINK_CMD_GET); empty when the kernel has no devlink."""
+        from virtfn.host import netlink
+
+        try:
+            answers = netlink.devlink_request("DEVLINK_CMD_GET", dump=True)
+        except OSError as error:
+            if error.errno in _NOTHING_THERE:
+                return frozenset()
+            raise
+        return frozenset(
+            (answer.get_attr("DEVLINK_ATTR_BUS_NAME"), answer.get_attr("DEVLINK_ATTR_DEV_NAME")) for answer in answers
+        )
+
+    def _ask(self, command: str, handle: Handle) -> Sequence[Any]:
+        from virtfn.host import netlink
+
+        try:
+            return netlink.devlink_request(command, attributes=_address(handle))
+        except OSError as error:
+            if error.errno in _NOTHING_THERE:
+                return ()
+            raise
+
+
+def eswitch_mode(message: Any) -> EswitchMode | None:
+    """The mode in an answer to DEVLINK_CMD_ESWITCH_GET; None for one that this program does not know."""
+    number = message.get_attr("DEVLINK_ATTR_ESWITCH_MODE")
+    if number is not None and number not in _MODES:
+        _log.warning("unknown eswitch mode %d of %s", number, message.get_attr("DEVLINK_ATTR_DEV_NAME"))
+    return _MODES.get(number)
+
+
+def devlink_info(message: Any) -> DevlinkInfo:
+    """An answer to DEVLINK_CMD_INFO_GET."""
+    return DevlinkInfo(
+        driver=message.get_attr("DEVLINK_ATTR_INFO_DRIVER_NAME"),
+        serial_number=message.get_attr("DEVLINK_ATTR_INFO_SERIAL_NUMBER"),
+        fixed=_versions(message, "FIXED"),
+        running=_versions(message, "RUNNING"),
+        stored=_versions(message, "STORED"),
+    )
+
+
+def _versions(message: Any, kind: str) -> dict[str, str]:
+    return {
+        version.get_attr("DEVLINK_ATTR_INFO_VERSION_NAME"): version.get_attr("DEVLINK_ATTR_INFO_VERSION_VALUE")
+        for version in message.get_attrs(f"DEVLINK_ATTR_INFO_VERSION_{kind}")
+    }
+
+
+def _address(handle: Handle) -> list[tuple[str, Any]]:
+    bus, device = handle
+    return [("DEVLINK_ATTR_BUS_NAME", bus), ("DEVLINK_ATTR_DEV_NAME", device)]
