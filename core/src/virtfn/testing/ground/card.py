@@ -1,0 +1,200 @@
+"""What is on the simulated bus: cards with firmware, PCI functions, netdevs. State only; the rules are elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from virtfn.host.kernel import Process
+from virtfn.model import EswitchMode, LinkType, PciAddress, PciId, VfSettings
+from virtfn.testing.profiles import FirmwareFacts, Profile
+
+if TYPE_CHECKING:
+    from virtfn.testing.ground.drivers.base import Driver
+
+Setting = bool | int | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quirks:
+    """What can be odd about one card; the plain values are those of a card in order."""
+
+    netdev_delay: float = 0.0
+    """Seconds from the probe of a VF until its netdev is there."""
+    max_vfs: int | None = None
+    """What driver or firmware allow under `sriov_totalvfs`; how they refuse more is the driver's own."""
+    mmio_vfs: int | None = None
+    """VFs for which the BIOS left room; more give ENOMEM."""
+    msix_vfs: int | None = None
+    """VFs for which there are interrupts (ice: more give ENOSPC)."""
+    traffic_classes: int = 0
+    """ixgbe: the number of traffic classes in use takes VFs away."""
+    safe_mode: bool = False
+    """ice: the package was not loaded."""
+    autosense_link: bool = True
+    """Whether there is a link partner: without one an interface that is up has no carrier and no speed."""
+
+
+@dataclass(slots=True)
+class Firmware:
+    """Non-volatile settings: what they are from the factory, now, and after the next reset."""
+
+    default: dict[str, Setting]
+    current: dict[str, Setting]
+    next: dict[str, Setting]
+
+    @classmethod
+    def from_facts(cls, facts: FirmwareFacts) -> Firmware:
+        """As the card is put in: nothing pending."""
+        now = {**facts.defaults, **facts.settings}
+        return cls(dict(facts.defaults), dict(now), dict(now))
+
+    def apply(self) -> None:
+        """What a reset does."""
+        self.current = dict(self.next)
+
+
+@dataclass(slots=True, eq=False)
+class Netdev:
+    """A network interface."""
+
+    ifindex: int
+    name: str
+    function: PciFunction
+    mac: str
+    permanent_mac: str | None
+    mtu: int
+    min_mtu: int
+    max_mtu: int
+    speed_mbps: int
+    link_type: LinkType = LinkType.ETH
+    up: bool = False
+    mac_is_random: bool = False
+    phys_port_name: str | None = None
+    phys_switch_id: str | None = None
+    represents: int | None = None
+    """Index of the VF whose representor this is."""
+    folder: str = ""
+    """Below which `net/<name>` stands; empty while it is in another network namespace."""
+    default_mtu: int = 1500
+    partner: bool = True
+
+
+@dataclass(slots=True)
+class Sriov:
+    """A PF's SR-IOV capability and what has been made of it."""
+
+    hardware_total: int
+    total: int
+    offset: int
+    stride: int
+    vf_id: PciId
+    autoprobe: bool = True
+    vfs: list[PciFunction] = field(default_factory=list)
+    admin: list[VfSettings] = field(default_factory=list)
+    """The VFs' settings as the PF keeps them, by index."""
+    locked: bool = False
+    """A write to `sriov_numvfs` is under way: readers and other writers wait."""
+
+
+@dataclass(slots=True, eq=False)
+class PciFunction:
+    """A function on the bus."""
+
+    address: PciAddress
+    id: PciId
+    card: Card
+    port: int
+    class_code: int
+    physfn: PciFunction | None = None
+    vf_index: int | None = None
+    sriov: Sriov | None = None
+    driver: Driver | None = None
+    override: str | None = None
+    iommu_group: int | None = None
+    netdevs: list[Netdev] = field(default_factory=list)
+    holders: list[Process] = field(default_factory=list)
+    group_holders: list[Process] = field(default_factory=list)
+    eswitch_mode: EswitchMode = EswitchMode.LEGACY
+    bus_number: int = 0
+    """Number on a bus of its own below the function (`virtio3`), or of its vfio device (`vfio3`)."""
+    gone: bool = False
+
+    @property
+    def name(self) -> str:
+        """The address as sysfs writes it."""
+        return str(self.address)
+
+    @property
+    def folder(self) -> str:
+        """Its folder in the tree. VFs stand beside their PF."""
+        domain, bus = self.card.address.domain, self.card.address.bus
+        return f"sys/devices/pci{domain:04x}:{bus:02x}/{self.address}"
+
+    @property
+    def netdev(self) -> Netdev | None:
+        """The function's own netdev, which is not a representor."""
+        return next((netdev for netdev in self.netdevs if netdev.represents is None), None)
+
+    @property
+    def held(self) -> bool:
+        """Whether a process has the function's vfio device open."""
+        return bool(self.holders)
+
+    @property
+    def vfs(self) -> list[PciFunction]:
+        """The VFs that exist, by index."""
+        return self.sriov.vfs if self.sriov else []
+
+
+@dataclass(slots=True, eq=False)
+class Card:
+    """A card in a slot. `functions` are its PFs while the machine is on."""
+
+    profile: Profile
+    address: PciAddress
+    """Of function 0."""
+    ports: int
+    firmware: Firmware
+    quirks: Quirks
+    names: tuple[str, ...] = ()
+    up: bool = False
+    bound: bool = True
+    sriov: bool = True
+    numa_node: int = 0
+    functions: list[PciFunction] = field(default_factory=list)
+
+    @property
+    def slot(self) -> str:
+        """`domain:bus:device`."""
+        return self.address.slot
+
+    def pf(self, port: int = 0) -> str:
+        """Address of a PF, as text."""
+        return str(self.pf_address(port))
+
+    def pf_address(self, port: int = 0) -> PciAddress:
+        """Address of a PF."""
+        first = self.address
+        return PciAddress(first.domain, first.bus, first.device, first.function + port)
+
+    def link_type(self, port: int) -> LinkType:
+        """A port's type: firmware's, where it has a say."""
+        setting = self.firmware.current.get(f"LINK_TYPE_P{port + 1}")
+        return LinkType(str(setting)) if setting is not None else self.profile.ports.link_type
+
+    @property
+    def host_manages_eswitch(self) -> bool:
+        """False for the host's side of a DPU whose own processor is the manager."""
+        current = self.firmware.current
+        return not (
+            current.get("INTERNAL_CPU_MODEL") == "EMBEDDED_CPU"
+            and current.get("INTERNAL_CPU_ESWITCH_MANAGER") == "ECPF"
+            and current.get("INTERNAL_CPU_OFFLOAD_ENGINE") == "ENABLED"
+        )
+
+    def mac(self, port: int) -> str:
+        """The burnt-in address of a port: made of the slot, so that it is always the same."""
+        first = self.address
+        tail = (first.domain << 16 ^ first.bus << 8 ^ (first.device << 3 | (first.function + port))) & 0xFFFFFF
+        return f"{self.profile.ports.mac_prefix}:{tail >> 16:02x}:{tail >> 8 & 255:02x}:{tail & 255:02x}"

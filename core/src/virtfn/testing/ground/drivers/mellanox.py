@@ -1,0 +1,81 @@
+"""NVIDIA Mellanox: mlx5_core, for PFs and VFs, Ethernet and InfiniBand."""
+
+# ruff: noqa: ARG002 - a driver's callbacks take what the kernel hands them
+from __future__ import annotations
+
+import errno
+
+from virtfn.model import EswitchMode, LinkType
+from virtfn.testing.ground import names
+from virtfn.testing.ground.card import PciFunction
+from virtfn.testing.ground.drivers.base import VfOperation
+from virtfn.testing.ground.drivers.eswitch import SwitchdevDriver
+from virtfn.testing.ground.tree import oserror
+
+
+class Mlx5Core(SwitchdevDriver):
+    """The mode can change with VFs there, as long as no driver has them; PFs and VFs have devlink instances."""
+
+    infiniband_operations = frozenset({VfOperation.LINK_STATE, VfOperation.NODE_GUID, VfOperation.PORT_GUID})
+
+    def operations(self, pf: PciFunction) -> frozenset[VfOperation]:
+        """IP over InfiniBand has GUIDs where Ethernet has the rest."""
+        return self.infiniband_operations if self._infiniband(pf) else self.vf_operations
+
+    def switch_id(self, pf: PciFunction) -> str | None:
+        """Shown in legacy mode too, by the eswitch manager only."""
+        return names.switch_id(pf.card) if pf.card.host_manages_eswitch else None
+
+    @staticmethod
+    def _infiniband(pf: PciFunction) -> bool:
+        return pf.card.link_type(pf.port) is LinkType.IB
+
+    # --- VF settings --------------------------------------------------------------------------------------------------
+
+    def check_vlan(self, pf: PciFunction, vlan: int, qos: int, proto: str) -> None:
+        """VLAN 0 is taken everywhere."""
+        super().check_vlan(pf, vlan, qos, proto)
+        if vlan or qos:
+            self._legacy_only(pf)
+
+    def check_flag(self, pf: PciFunction, operation: VfOperation) -> None:
+        """Legacy mode only (of InfiniBand's operations this is the link state, which is always there)."""
+        if not self._infiniband(pf):
+            self._legacy_only(pf)
+
+    def check_rate(self, pf: PciFunction, lowest: int, highest: int) -> None:
+        """In both modes."""
+        if not pf.card.host_manages_eswitch:
+            raise oserror(errno.EPERM)
+
+    @staticmethod
+    def _legacy_only(pf: PciFunction) -> None:
+        if not pf.card.host_manages_eswitch:
+            raise oserror(errno.EPERM)
+        if pf.eswitch_mode is EswitchMode.SWITCHDEV:
+            raise oserror(errno.EOPNOTSUPP)
+
+    # --- devlink ------------------------------------------------------------------------------------------------------
+
+    def has_devlink(self, function: PciFunction) -> bool:
+        """VFs too."""
+        return True
+
+    def eswitch_mode(self, function: PciFunction) -> EswitchMode | None:
+        """Only where the function is an Ethernet port and the eswitch manager."""
+        self._require_eswitch(function)
+        return function.eswitch_mode
+
+    def set_eswitch_mode(self, function: PciFunction, mode: EswitchMode) -> None:
+        """Firmware refuses switchdev while VFs are in use. Only VFs without any driver are known to be no obstacle."""
+        self._require_eswitch(function)
+        if function.eswitch_mode is mode:
+            return
+        if mode is EswitchMode.SWITCHDEV and any(vf.driver is not None for vf in function.vfs):
+            self.machine.log(f"mlx5_core {function.name}: E-Switch: Failed to create slow path FDB Table err -22")
+            raise oserror(errno.EINVAL, "mlx5_core: Failed setting eswitch to offloads")
+        self.change_mode(function, mode)
+
+    def _require_eswitch(self, function: PciFunction) -> None:
+        if function.physfn is not None or self._infiniband(function) or not function.card.host_manages_eswitch:
+            raise oserror(errno.EOPNOTSUPP)
