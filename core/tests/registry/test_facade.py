@@ -71,7 +71,10 @@ class Vendor(Plugin):
 
     @hookimpl
     def validate(self) -> tuple[Problem, ...]:
-        return (Problem("0000:3b:00.0", "both see it", "Same"), Problem("0000:3b:00.0", "no switchdev", "Unsupported"))
+        return (
+            Problem("0000:3b:00.0", "the vendor's words", "Same"),
+            Problem("0000:3b:00.0", "no switchdev", "Unsupported"),
+        )
 
     @hookimpl
     def perform(self, step: Step) -> StepOutcome | None:
@@ -131,9 +134,20 @@ def test_lists_of_steps_come_out_as_tuples(hooks: AdapterHooks, adapter: Adapter
     assert hooks.plan_firmware(adapter, desired=WANTED, platform=Platform()) == (OWN, STANDARD)
 
 
-def test_problems_of_owner_and_generic_are_all_told_once(hooks: AdapterHooks, adapter: Adapter) -> None:
+def test_problems_of_owner_and_generic_are_all_told(hooks: AdapterHooks, adapter: Adapter) -> None:
     problems = hooks.validate(adapter, desired=WANTED, platform=Platform())
     assert [problem.reason for problem in problems] == ["Same", "Unsupported", "TooManyVfs"]
+
+
+def test_where_both_complain_of_one_field_the_owners_words_are_kept(hooks: AdapterHooks, adapter: Adapter) -> None:
+    problems = hooks.validate(adapter, desired=WANTED, platform=Platform())
+    assert [problem.message for problem in problems if problem.reason == "Same"] == ["the vendor's words"]
+
+
+def test_two_problems_of_one_plugin_about_one_field_are_both_told(adapter: Adapter) -> None:
+    pair = [Problem("x", "first", "Same", field="numVfs"), Problem("x", "second", "Same", field="numVfs")]
+    told = call(answering("validate", lambda: pair), "validate", adapter)
+    assert [problem.message for problem in told if problem.field == "numVfs"] == ["first", "second"]
 
 
 def test_a_plugin_performs_its_own_step(hooks: AdapterHooks, adapter: Adapter) -> None:

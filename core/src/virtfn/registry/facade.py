@@ -178,9 +178,16 @@ class AdapterHooks:
         return self._planned("plan_vfs", answer, adapter)
 
     def validate(self, adapter: Adapter, *, desired: DesiredAdapter, platform: Platform) -> tuple[Problem, ...]:
-        """What is wrong with the request: the owner's and generic's problems together, each once."""
+        """What is wrong with the request: the owner's and generic's problems together.
+
+        Where both complain of one field for one reason, the owner's words are kept: it knows the card.
+        """
         answers = self._callers["validate"](adapter=adapter, desired=desired, platform=platform)
-        return tuple(dict.fromkeys(problem for answer in answers for problem in answer))
+        told: list[Problem] = []
+        for answer in answers:  # the owner's comes first
+            known = {(problem.object, problem.field, problem.reason) for problem in told}
+            told += [problem for problem in answer if (problem.object, problem.field, problem.reason) not in known]
+        return tuple(told)
 
     def perform(self, step: Step, *, adapter: Adapter, host: Host) -> StepOutcome:
         """Do a step of the plugin's own kind.
