@@ -139,7 +139,7 @@ def test_leftover_of_a_write_that_was_cut_off_is_not_a_record(journal: Journal) 
 
 def test_journal_that_cannot_be_written_stops_the_work(tmp_path: Path) -> None:
     (tmp_path / "journal").write_text("a file in the way")
-    with pytest.raises(JournalError, match="0000:01:00.0"):
+    with pytest.raises(JournalError, match=r"0000:01:00\.0"):
         Journal(tmp_path / "journal").begin(pf(), None)
 
 

@@ -93,7 +93,7 @@ def _plan_files(context: Context, args: argparse.Namespace) -> tuple[Observation
     observation = context.node.observe()
     desired, problems = read_request(context, args.files, observation.inventory)
     if args.prune:
-        named = {want.address for want in desired.pfs}
+        named = {want.address for want in desired.pfs} | set(desired.refused)
         rest = context.node.release(observation, sorted(set(observation.records) - named))
         desired = replace(desired, pfs=(*desired.pfs, *rest.pfs))
     plan = context.node.plan(observation, desired)

@@ -18,6 +18,9 @@ def read_request(context: Context, names: list[str], inventory: Inventory) -> tu
     documents = [
         document for name, text in context.read_sources(names) for document in load_documents(text, source=name)
     ]
+    for document in documents:
+        if document.note:
+            context.error_console.print(f"note: {document.where}: {document.note}", style="dim")
     policies = [d.object for d in documents if isinstance(d.object, SriovNetworkNodePolicy)]
     states = [d.object for d in documents if isinstance(d.object, SriovNetworkNodeState)]
     if states and policies:

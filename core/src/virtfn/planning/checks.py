@@ -1,9 +1,11 @@
-"""What is wrong with a request whatever the vendor. A PF with an error here gets no step at all."""
+"""What a PF cannot be asked for, whatever the vendor. A PF with an error here gets no step at all.
+
+Whether the request makes sense in itself (ranges inside numVfs, no overlap) was seen to where it was read.
+"""
 
 from __future__ import annotations
 
 from virtfn.errors import (
-    BadVfRange,
     DeviceNotFound,
     NoOwnerError,
     PluginError,
@@ -68,9 +70,7 @@ def check(adapter: Adapter, pf: Pf, want: DesiredPf) -> list[Problem]:
                 hint="the PF is given to user space or stands in another network namespace: give it back first",
             )
         )
-    found += _check_count(pf, want)
-    found += _check_groups(pf, want)
-    return found
+    return [*found, *_check_count(pf, want)]
 
 
 def _check_count(pf: Pf, want: DesiredPf) -> list[Problem]:
@@ -111,34 +111,3 @@ def _check_count(pf: Pf, want: DesiredPf) -> list[Problem]:
             )
         ]
     return []
-
-
-def _check_groups(pf: Pf, want: DesiredPf) -> list[Problem]:
-    about = pf.label
-    found = []
-    for index, group in enumerate(want.groups):
-        field = f"vfGroups[{index}].vfRange"
-        if group.vf_range.last >= want.num_vfs:
-            allowed = f"0 to {want.num_vfs - 1}" if want.num_vfs else "none, as numVfs is 0"
-            found.append(
-                _problem(
-                    BadVfRange,
-                    about,
-                    f"range {group.vf_range} does not lie inside numVfs {want.num_vfs} (VF indices {allowed})",
-                    field=field,
-                    hint="make numVfs larger or the range smaller",
-                )
-            )
-        for other in want.groups[:index]:
-            if group.vf_range.overlaps(other.vf_range):
-                found.append(
-                    _problem(
-                        BadVfRange,
-                        about,
-                        f"range {group.vf_range} of {group.resource_name or 'this group'} overlaps "
-                        f"{other.vf_range} of {other.resource_name or 'another'}",
-                        field=field,
-                        hint="a VF belongs to one group",
-                    )
-                )
-    return found

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from virtfn.errors import ContractViolation, KernelRefused, VirtfnError
+from virtfn.errors import ContractViolation, KernelRefused, UnsupportedSetting, VirtfnError
 from virtfn.model import (
     Adapter,
     DesiredAdapter,
@@ -69,6 +69,7 @@ def make_plan(
     problems: list[Problem] = []
     known = {pf.address for pf in inventory.pfs()}
     problems += [missing(want) for want in desired.pfs if want.address not in known]
+    problems += _not_managed(desired)
     for adapter in sorted(inventory.adapters, key=lambda adapter: adapter.pfs[0].address):
         wanted = [want for pf in adapter.pfs if (want := desired.pf(pf.address)) is not None]
         if wanted:
@@ -80,6 +81,22 @@ def make_plan(
             planned += found
             problems += wrong
     return Plan(steps=(*_node_steps(planned, inventory.platform), *planned), problems=tuple(problems))
+
+
+def _not_managed(desired: DesiredState) -> list[Problem]:
+    """What a node state can say and nobody brings about yet."""
+    told = [(f"bridge {bridge.name}", "bridges") for bridge in desired.bridges]
+    told += [(f"RDMA mode {desired.rdma_mode}", "system.rdmaMode")] if desired.rdma_mode else []
+    return [
+        Problem(
+            object=steps.NODE,
+            field=f"spec.{field}",
+            message=f"{what} is wanted, and this version of virtfn does not manage it: left as it is",
+            reason=UnsupportedSetting.reason,
+            severity=Severity.WARNING,
+        )
+        for what, field in told
+    ]
 
 
 def _failed(adapter: Adapter, error: VirtfnError) -> Problem:
