@@ -66,7 +66,7 @@ class FakeHost:
         :param release: `uname -r`.
         :param seed: of random addresses.
         """
-        self._temporary = TemporaryDirectory(prefix="virtfn-ground-") if root is None else None
+        self._temporary = _temporary_folder() if root is None else None
         self.root = Path(self._temporary.name) if self._temporary else Path(root or "")
         self._tree = Tree(self.root)
         self._clock = VirtualClock()
@@ -231,6 +231,10 @@ class FakeHost:
         """Put a program on the machine; `writes` tells from the arguments whether a run changes something."""
         self._programs.install(name, program, writes=writes)
 
+    def after(self, seconds: float, event: Callable[[], None]) -> None:
+        """Let something happen while virtfn waits, so many virtual seconds from now."""
+        self._clock.after(seconds, event)
+
     # --- record and faults --------------------------------------------------------------------------------------------
 
     @property
@@ -264,8 +268,8 @@ class FakeHost:
             (`write */bind`, `set_vf ens1f0`, `run modprobe`); or a function of the `Call`.
         :param error: an errno, with `text` in place of the usual words; or the error itself.
         :param hang: no answer: TimeoutError after the caller's time-out, and nothing is done.
-        :param lie: True: success is told and nothing is done; anything else is given as the answer of a read or of a
-            program (its output, or a `CommandResult`).
+        :param lie: True: success is told and nothing is done, a read finds nothing; anything else is given as the
+            answer of a read or of a program (its output, or a `CommandResult`).
         :param times: only so often; None: until `clear` is called on the result.
         """
         if (error is not None) + hang + (lie is not False) != 1:
@@ -296,6 +300,13 @@ class FakeHost:
             if not owner.startswith(prefixes) or not prefixes:
                 state[name] = _state(function)
         return state
+
+
+def _temporary_folder() -> TemporaryDirectory[str]:
+    """In memory where the system has such a place: making a VF is some forty small files."""
+    memory = Path("/dev/shm")
+    usable = memory.is_dir() and os.access(memory, os.W_OK | os.X_OK)
+    return TemporaryDirectory(prefix="virtfn-ground-", dir=memory if usable else None)
 
 
 def _state(function: PciFunction) -> dict[str, Any]:

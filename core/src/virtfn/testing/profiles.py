@@ -205,6 +205,9 @@ def _contradictions(profile: Profile, data: Mapping[str, Any]) -> list[tuple[str
         for key in ("total_vfs", "offset", "stride"):
             if (value := getattr(sriov, key)) < 1:
                 found.append((f"sriov.{key}", f"{value} is not possible (at least 1)"))
+        first = ports.count + sriov.hidden_functions
+        if sriov.layout is VfLayout.FUNCTIONS and sriov.offset != first:
+            found.append(("sriov.offset", f"{sriov.offset} is not after the card's {first} functions"))
         if sriov.driver_max_vfs is not None and sriov.driver_max_vfs > sriov.total_vfs:
             found.append(("sriov.driver_max_vfs", f"a driver can only lower total_vfs ({sriov.total_vfs})"))
     for name in profile.firmware.settings:

@@ -31,7 +31,7 @@ class Quirks:
     """ixgbe: the number of traffic classes in use takes VFs away."""
     safe_mode: bool = False
     """ice: the package was not loaded."""
-    autosense_link: bool = True
+    link_partner: bool = True
     """Whether there is a link partner: without one an interface that is up has no carrier and no speed."""
 
 
@@ -74,9 +74,9 @@ class Netdev:
     phys_switch_id: str | None = None
     represents: int | None = None
     """Index of the VF whose representor this is."""
+    alt_names: tuple[str, ...] = ()
     folder: str = ""
     """Below which `net/<name>` stands; empty while it is in another network namespace."""
-    default_mtu: int = 1500
     partner: bool = True
 
 
@@ -114,7 +114,6 @@ class PciFunction:
     iommu_group: int | None = None
     netdevs: list[Netdev] = field(default_factory=list)
     holders: list[Process] = field(default_factory=list)
-    group_holders: list[Process] = field(default_factory=list)
     eswitch_mode: EswitchMode = EswitchMode.LEGACY
     bus_number: int = 0
     """Number on a bus of its own below the function (`virtio3`), or of its vfio device (`vfio3`)."""

@@ -27,7 +27,7 @@ class FakeFiles:
 
     def read(self, path: str) -> str:
         """See `Files`."""
-        return self.calls.perform(Call("read", _plain(path)), lambda: self.model.tree.read(path))
+        return self.calls.perform(Call("read", _plain(path)), lambda: self.model.tree.read(path)) or ""
 
     def write(self, path: str, text: str) -> None:
         """See `Files`."""
@@ -70,12 +70,15 @@ class FakeLinks:
             net = self.model.net
             return {netdev.name: net.link_info(netdev) for netdev in net.devices.values()}
 
-        return self.calls.perform(Call("links", ""), look)
+        return self.calls.perform(Call("links", ""), look) or {}
 
     def link(self, name: str) -> LinkInfo:
         """See `Links`."""
         net = self.model.net
-        return self.calls.perform(Call("link", name), lambda: net.link_info(net.by_name(name)))
+        info = self.calls.perform(Call("link", name), lambda: net.link_info(net.by_name(name)))
+        if not isinstance(info, LinkInfo):  # a lie
+            raise oserror(errno.ENODEV)
+        return info
 
     def vf_settings(self, ifindex: int) -> Mapping[int, VfSettings]:
         """See `Links`."""
@@ -84,7 +87,7 @@ class FakeLinks:
             function = _uplink(self.model.net.by_index(ifindex))
             return {} if function is None or function.driver is None else function.driver.vf_settings(function)
 
-        return self.calls.perform(Call("vf_settings", self._name(ifindex)), look)
+        return self.calls.perform(Call("vf_settings", self._name(ifindex)), look) or {}
 
     def set_link(self, ifindex: int, *, mtu: int | None = None, up: bool | None = None) -> None:
         """See `Links`."""
@@ -194,7 +197,7 @@ class FakeEthtool:
                 raise oserror(errno.EOPNOTSUPP)
             return {"version": self.release, **function.driver.ethtool_info(function)}
 
-        return self.calls.perform(Call("driver_info", netdev), look)
+        return self.calls.perform(Call("driver_info", netdev), look) or {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,6 @@ class KernelModel:
         if function.gone:
             return
         function.holders.clear()
-        function.group_holders.clear()
         for _ in self.pci.detach(function):
             raise AssertionError(f"{function.name}: nothing holds it, and yet its driver waits")
         self.pci.remove(function)

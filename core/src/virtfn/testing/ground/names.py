@@ -16,8 +16,16 @@ def port_name(card: Card, port: int) -> str | None:
 
 def pf_name(card: Card, port: int) -> str:
     """Name of a PF's netdev: the one asked for, or systemd's by path (`enp59s0f0np0`, `ibp75s0`)."""
-    if port < len(card.names):
-        return card.names[port]
+    return card.names[port] if port < len(card.names) else _full_path_name(card, port)
+
+
+def pf_alt_names(card: Card, port: int) -> tuple[str, ...]:
+    """The name by path of a PF's netdev that got another one."""
+    name = _full_path_name(card, port)
+    return () if name == pf_name(card, port) else (name,)
+
+
+def _full_path_name(card: Card, port: int) -> str:
     return path_name(card, port) + (f"n{name}" if (name := port_name(card, port)) else "")
 
 

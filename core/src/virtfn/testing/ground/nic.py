@@ -120,6 +120,7 @@ class NetCore:
             permanent_mac=netdev.permanent_mac,
             min_mtu=netdev.min_mtu,
             max_mtu=netdev.max_mtu,
+            alt_names=netdev.alt_names,
             phys_port_name=netdev.phys_port_name,
             phys_switch_id=netdev.phys_switch_id,
         )

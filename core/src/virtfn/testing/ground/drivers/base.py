@@ -190,8 +190,9 @@ class NicDriver(Driver):
             up=card.up and not is_vf,
             mac_is_random=random,
             phys_port_name=None if is_vf else names.port_name(card, function.port),
+            alt_names=() if is_vf else names.pf_alt_names(card, function.port),
             phys_switch_id=None if is_vf or infiniband else self.switch_id(function),
-            partner=card.quirks.autosense_link,
+            partner=card.quirks.link_partner,
         )
         net.add(netdev, folder=folder or function.folder)
 
