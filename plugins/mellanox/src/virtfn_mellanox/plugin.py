@@ -1,0 +1,29 @@
+"""The hooks: which cards there are and which function is one. Everything else is left to the generic plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from virtfn import Plugin, hookimpl
+from virtfn.model import Claim, DeviceModel, Pf, Refusal
+from virtfn_mellanox.tables import DEVICES, VENDOR, VF_DEVICES
+
+
+class MellanoxPlugin(Plugin):
+    """ConnectX and BlueField."""
+
+    name = "mellanox"
+    api_version = 1
+    summary = "NVIDIA Mellanox ConnectX and BlueField cards (mlx5)"
+
+    @hookimpl
+    def device_table(self) -> Sequence[DeviceModel]:
+        """See `virtfn_mellanox.tables`."""
+        return DEVICES
+
+    @hookimpl
+    def claim(self, device: Pf) -> Claim | Refusal | None:
+        """Every card of the vendor, with SR-IOV switched on or off in its firmware; a VF given to a VM is not ours."""
+        if not device.total_vfs and device.id.vendor == VENDOR and device.id.device in VF_DEVICES:
+            return Refusal(f"{device.id} is a VF whose PF is on another machine")
+        return None
