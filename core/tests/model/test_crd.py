@@ -237,3 +237,8 @@ def test_a_schema_can_be_made_of_them():
     assert set(schema["required"]) == {"resourceName", "nodeSelector", "nicSelector", "numVfs"}
     assert schema["properties"]["priority"]["maximum"] == 99
     assert SriovNetworkNodeState.model_json_schema()["$defs"]["VfStatus"]["required"] == ["vfID"]
+
+
+def test_an_interface_that_is_not_an_object_is_refused_even_in_a_status():
+    with pytest.raises(ValidationError):
+        SriovNetworkNodeState.model_validate({"status": {"interfaces": [3]}})
