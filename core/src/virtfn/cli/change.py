@@ -11,7 +11,7 @@ from virtfn.cli.output import print_data
 from virtfn.cli.plan_view import Progress, show_plan, show_problems
 from virtfn.cli.request import read_request
 from virtfn.errors import RequestError
-from virtfn.model import DesiredState, PciAddress, Plan, Problem
+from virtfn.model import DesiredState, PciAddress, Plan, Problem, Severity
 from virtfn.model.codec import to_data
 from virtfn.node import Observation
 
@@ -92,7 +92,8 @@ def _choose(observation: Observation, name: str) -> PciAddress:
 def _plan_files(context: Context, args: argparse.Namespace) -> tuple[Observation, DesiredState, Plan]:
     observation = context.node.observe()
     desired, problems = read_request(context, args.files, observation.inventory)
-    if args.prune:
+    if args.prune and not any(problem.severity is Severity.ERROR for problem in problems):
+        # a PF that only a typo keeps from being named must not be given back
         named = {want.address for want in desired.pfs} | set(desired.refused)
         rest = context.node.release(observation, sorted(set(observation.records) - named))
         desired = replace(desired, pfs=(*desired.pfs, *rest.pfs))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from virtfn.host.machine import Machine
     from virtfn.node import Node
 
-PIPED_WIDTH = 1000
-"""Columns when the output is not a terminal: nothing is folded, one row is one line."""
+WIDTH = 1000
+"""Columns of tables and lines: nothing is cut or folded, one row is one line; a terminal wraps what is too long."""
 
 
 def real_machine(root: Path) -> Machine:
@@ -42,7 +42,7 @@ class Context:
 
     @cached_property
     def console(self) -> Console:
-        """For tables and text; without colours and folding when piped."""
+        """For tables and text; without colours when piped."""
         return self._console(self.stdout)
 
     @cached_property
@@ -54,8 +54,7 @@ class Context:
     def _console(stream: TextIO) -> Console:
         from rich.console import Console
 
-        width = None if stream.isatty() else PIPED_WIDTH
-        return Console(file=stream, width=width, highlight=False, emoji=False, markup=False, soft_wrap=False)
+        return Console(file=stream, width=WIDTH, highlight=False, emoji=False, markup=False)
 
     @cached_property
     def node(self) -> Node:

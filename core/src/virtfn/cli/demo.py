@@ -72,7 +72,7 @@ def run(context: Context, _args: argparse.Namespace) -> Exit:
 
     with tempfile.TemporaryDirectory(prefix="virtfn-demo-") as folder, FakeHost() as host:
         host.add_card("connectx-6dx", address="0000:3b:00", names=("ens1f0np0", "ens1f1np1"))
-        host.add_card("e810", address="0000:5e:00", names=("ens2f0",))
+        host.add_card("e810", address="0000:5e:00", names=("ens2f0", "ens2f1"))
         files = Path(folder)
         (files / "policy.yaml").write_text(_POLICY, encoding="utf-8")
         (files / "too-many.yaml").write_text(_TOO_MANY, encoding="utf-8")

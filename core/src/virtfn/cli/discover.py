@@ -8,7 +8,7 @@ from itertools import groupby
 
 from virtfn.cli.context import Context
 from virtfn.cli.exits import Exit
-from virtfn.cli.output import print_data
+from virtfn.cli.output import new_table, print_data, print_table
 from virtfn.cli.plan_view import show_problems
 from virtfn.model import Adapter, Pf, Vf
 from virtfn.model.codec import to_data
@@ -54,13 +54,9 @@ def _hooks(context: Context, adapter: Adapter) -> dict[str, list[str]]:
 
 
 def _table(context: Context, adapters: Sequence[Adapter]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for heading in ("PF", "NETDEV", "MODEL", "DRIVER", "PLUGIN", "VFS", "ESWITCH", "LINK", "MTU"):
-        table.add_column(heading, no_wrap=heading != "MODEL")
-    table.add_column("NOTE", overflow="fold")
+    table = new_table("PF", "NETDEV", "MODEL", "DRIVER", "PLUGIN", "VFS", "ESWITCH", "LINK", "MTU", "VF DRIVERS")
     for adapter in adapters:
         for pf in adapter.pfs:
             link = "" if pf.netdev is None else ("up" if pf.netdev.up else "down")
@@ -74,9 +70,13 @@ def _table(context: Context, adapters: Sequence[Adapter]) -> None:
                 pf.eswitch_mode or "-",
                 Text(link or "-", style="green" if link == "up" else ""),
                 str(pf.netdev.mtu) if pf.netdev else "-",
-                _note(adapter, pf),
+                ", ".join(f"{span} {driver}" for driver, span in _spans(pf.vfs)),
             )
-    context.console.print(table)
+    print_table(context, table)
+    for adapter in adapters:
+        for pf in adapter.pfs:
+            if note := _note(adapter, pf):
+                context.console.print(f"{pf.label}: {note}", style="yellow")
 
 
 def _plugin(context: Context, adapter: Adapter) -> str:
@@ -93,9 +93,7 @@ def _note(adapter: Adapter, pf: Pf) -> str:
     if adapter.owner is None:
         return f"left alone: {adapter.owner_reason}"
     if pf.driver is None:
-        return "no driver is bound: left alone"
-    if pf.vfs:
-        return "VFs: " + ", ".join(f"{span} {driver}" for driver, span in _spans(pf.vfs))
+        return "left alone: no driver is bound"
     return ""
 
 
@@ -109,11 +107,9 @@ def _spans(vfs: Iterable[Vf]) -> list[tuple[str, str]]:
 
 
 def _vf_table(context: Context, pfs: Sequence[Pf]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for heading in ("PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MAC", "ADMIN MAC", "MTU", "IOMMU GROUP", "REPRESENTOR"):
-        table.add_column(heading, no_wrap=True)
+    table = new_table(
+        "PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MAC", "ADMIN MAC", "MTU", "IOMMU GROUP", "REPRESENTOR"
+    )
     for pf in pfs:
         for vf in pf.vfs:
             table.add_row(
@@ -128,4 +124,4 @@ def _vf_table(context: Context, pfs: Sequence[Pf]) -> None:
                 "-" if vf.iommu_group is None else str(vf.iommu_group),
                 vf.representor or "-",
             )
-    context.console.print(table)
+    print_table(context, table)

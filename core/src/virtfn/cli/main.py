@@ -41,14 +41,15 @@ class _Version(argparse.Action):
     """`--version`, looked up only when asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        parser.exit(0, _version() + "\n")
+        sys.stdout.write(_version() + "\n")
+        parser.exit()
 
 
 def make_parser() -> argparse.ArgumentParser:
     """All commands with their words."""
     from virtfn.journal import DEFAULT_FOLDER
 
-    parser = _Parser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="virtfn",
         description="SR-IOV virtual functions from a policy: see what is there, read the plan, apply it.",
         epilog=_EXITS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virtfn.cli.context import Context
+from virtfn.cli.output import new_table, print_table
 from virtfn.model import Disruption, Inventory, OutcomeStatus, Plan, Problem, Severity, Step, StepOutcome, steps
 
 if TYPE_CHECKING:
@@ -46,17 +47,13 @@ def show_problems(context: Context, problems: tuple[Problem, ...]) -> None:
 
 def show_plan(context: Context, plan: Plan, inventory: Inventory) -> None:
     """The steps in order, with disruption and reason."""
-    from rich.table import Table
     from rich.text import Text
 
     if not plan.steps:
         if not plan.errors:
             context.console.print("In sync: nothing to do.", style="green")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for heading, justify in (("#", "right"), ("DEVICE", "left"), ("STEP", "left"), ("DISRUPTION", "left")):
-        table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
-    table.add_column("WHY", overflow="fold")
+    table = new_table("#", "DEVICE", "STEP", "DISRUPTION", "WHY")
     for number, step in enumerate(plan.steps, start=1):
         affected = f" {len(step.affects)} VF{'s' if len(step.affects) > 1 else ''}" if step.affects else ""
         table.add_row(
@@ -66,7 +63,7 @@ def show_plan(context: Context, plan: Plan, inventory: Inventory) -> None:
             Text(step.disruption.name + affected, style=_COLOURS[step.disruption]),
             step.why,
         )
-    context.console.print(table)
+    print_table(context, table)
     context.console.print()
     count = f"{len(plan.steps)} step{'s' if len(plan.steps) > 1 else ''}"
     context.console.print(f"{count}. Disruption: ", end="")
@@ -88,7 +85,11 @@ class Progress:
     def begin(self, number: int, step: Step) -> None:
         """See `Listener`."""
         if self._console.is_terminal:
-            self._status = self._console.status(self._line(number, step))
+            from rich.console import Console
+            from rich.text import Text
+
+            line = Text(self._line(number, step), no_wrap=True, overflow="ellipsis")
+            self._status = Console(file=self._console.file).status(line)
             self._status.start()
 
     def end(self, number: int, outcome: StepOutcome) -> None:

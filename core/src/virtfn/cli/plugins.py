@@ -6,7 +6,7 @@ import argparse
 
 from virtfn.cli.context import Context
 from virtfn.cli.exits import Exit
-from virtfn.cli.output import print_data
+from virtfn.cli.output import new_table, print_data, print_table
 from virtfn.registry import GENERIC, Registry, load_registry
 
 _PER_ADAPTER = ("observe", "plan_firmware", "plan_functions", "plan_vfs", "validate", "perform")
@@ -63,15 +63,10 @@ def _data(registry: Registry) -> list[dict[str, object]]:
 
 
 def _show(context: Context, registry: Registry, *, devices: bool) -> None:
-    from rich.table import Table
-
     if not registry.plugins:
         context.console.print("No plugin is installed. Start with: pip install virtfn-generic")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for heading in ("PLUGIN", "KEYS", "DISTRIBUTION", "MODELS", "LEFT TO GENERIC"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("SERVES", overflow="fold")
+    table = new_table("PLUGIN", "KEYS", "DISTRIBUTION", "MODELS", "LEFT TO GENERIC", "SERVES")
     for plugin in registry.plugins:
         left = [] if GENERIC in plugin.keys else _left_to_generic(plugin.hooks)
         table.add_row(
@@ -82,15 +77,13 @@ def _show(context: Context, registry: Registry, *, devices: bool) -> None:
             ", ".join(left) or "-",
             plugin.summary,
         )
-    context.console.print(table)
+    print_table(context, table)
     if devices:
-        rows = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-        for heading in ("PLUGIN", "PF", "VF", "DRIVER", "MODEL", "CAN"):
-            rows.add_column(heading, no_wrap=heading != "CAN")
+        rows = new_table("PLUGIN", "PF", "VF", "DRIVER", "MODEL", "CAN")
         for plugin in registry.plugins:
             for row in plugin.device_table:
                 rows.add_row(
                     plugin.name, str(row.pf), str(row.vf), row.driver, row.label, ", ".join(sorted(row.capabilities))
                 )
         context.console.print()
-        context.console.print(rows)
+        print_table(context, rows)

@@ -6,9 +6,9 @@ noticed instead of half understood.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import core_schema
@@ -37,8 +37,12 @@ def text_schema(cls: type, parse: Callable[[str], Any]) -> core_schema.CoreSchem
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _cached_adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
+
+
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return _cached_adapter(cast("Hashable", kind))
 
 
 def to_data(value: Any) -> Any:
