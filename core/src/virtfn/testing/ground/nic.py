@@ -88,9 +88,9 @@ class NetCore:
             raise oserror(errno.ENODEV) from None
 
     def by_name(self, name: str) -> Netdev:
-        """OSError(ENODEV) when it is not there."""
+        """By its name or an alternative one. OSError(ENODEV) when it is not there."""
         for netdev in self.devices.values():
-            if netdev.name == name:
+            if name == netdev.name or name in netdev.alt_names:
                 return netdev
         raise oserror(errno.ENODEV)
 

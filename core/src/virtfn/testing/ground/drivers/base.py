@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _GUID = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){7}")
-UNSET_GUID = ":".join(["00"] * 8)
 
 
 class VfOperation(StrEnum):
@@ -241,8 +240,6 @@ class NicDriver(Driver):
             min_tx_rate=0,
             max_tx_rate=0,
         )
-        if pf.card.link_type(pf.port) is LinkType.IB:
-            plain = VfSettings(link_state="auto", node_guid=UNSET_GUID, port_guid=UNSET_GUID)
         pf.sriov.admin = [plain] * count
 
     def operations(self, pf: PciFunction) -> frozenset[VfOperation]:
@@ -256,7 +253,10 @@ class NicDriver(Driver):
         return dict(enumerate(pf.sriov.admin[: len(pf.sriov.vfs)]))
 
     def set_vf(self, pf: PciFunction, index: int, wanted: Mapping[str, Any]) -> None:
-        """See `Driver`."""
+        """See `Driver`. None stays as it is; VLAN 0 by itself clears priority and protocol too."""
+        wanted = {field: value for field, value in wanted.items() if value is not None}
+        if wanted.get("vlan") == 0:
+            wanted = {"qos": 0, "vlan_proto": "802.1q", **wanted}
         if unknown := set(wanted) - {field for fields in _FIELDS.values() for field in fields}:
             raise ValueError(f"there is no VF setting {', '.join(sorted(unknown))}")
         for operation, fields in _FIELDS.items():
@@ -290,7 +290,7 @@ class NicDriver(Driver):
 
     def check_mac(self, pf: PciFunction, mac: str) -> None:
         """All zero takes the address back; a group address is refused."""
-        if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1:
+        if not _MAC.fullmatch(mac.lower()) or int(mac[:2], 16) & 1:
             raise oserror(errno.EINVAL)
 
     def check_vlan(self, pf: PciFunction, vlan: int, qos: int, proto: str) -> None:

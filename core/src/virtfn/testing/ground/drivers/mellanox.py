@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import errno
 
-from virtfn.model import EswitchMode, LinkType
+from virtfn.model import EswitchMode, LinkType, VfSettings
+from virtfn.model.inventory import UNSET_MAC
 from virtfn.testing.ground import names
 from virtfn.testing.ground.card import PciFunction
 from virtfn.testing.ground.drivers.base import VfOperation
 from virtfn.testing.ground.drivers.eswitch import SwitchdevDriver
 from virtfn.testing.ground.tree import oserror
+
+_UNSET_GUID = ":".join(["00"] * 8)
 
 
 class Mlx5Core(SwitchdevDriver):
@@ -21,6 +24,28 @@ class Mlx5Core(SwitchdevDriver):
     def operations(self, pf: PciFunction) -> frozenset[VfOperation]:
         """IP over InfiniBand has GUIDs where Ethernet has the rest."""
         return self.infiniband_operations if self._infiniband(pf) else self.vf_operations
+
+    def reset_settings(self, pf: PciFunction, count: int) -> None:
+        """On InfiniBand the driver gives zeros for what it does not know, and the beginning of the PF's own address."""
+        super().reset_settings(pf, count)
+        if self._infiniband(pf) and pf.sriov is not None and pf.netdev is not None:
+            plain = VfSettings(
+                mac=pf.netdev.mac[: len(UNSET_MAC)],
+                vlan=0,
+                qos=0,
+                trust=False,
+                spoof_check=False,
+                link_state="disable",
+                min_tx_rate=0,
+                max_tx_rate=0,
+                node_guid=_UNSET_GUID,
+                port_guid=_UNSET_GUID,
+            )
+            pf.sriov.admin = [plain] * count
+
+    def vf_mac(self, vf: PciFunction) -> tuple[str, bool]:
+        """On InfiniBand the PF has no say in a VF's address but for the GUIDs."""
+        return (self.machine.net.random_mac(), True) if self._infiniband(vf) else super().vf_mac(vf)
 
     def switch_id(self, pf: PciFunction) -> str | None:
         """Shown in legacy mode too, by the eswitch manager only."""
