@@ -65,9 +65,19 @@ class Environment:
         switches = ("--quiet", "--no-deps", "--no-index", "--no-compile")
         run(sys.executable, "-m", "pip", "--python", self.python, "install", *switches, *wheels, cwd=self.path)
 
+    def run(self, *words: str, cwd: Path, expect: int | None = 0) -> str:
+        """Run its Python."""
+        return run(self.python, *words, cwd=cwd, expect=expect)
+
     def virtfn(self, *words: str, expect: int | None = 0) -> str:
         """Run the command as a user does."""
         return run(self.path / "bin" / "virtfn", *words, cwd=self.path, expect=expect)
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[[Sequence[Path], Path], list[Path]]:
+    """Build wheels: `build([folder], into)`."""
+    return build_wheels
 
 
 @pytest.fixture(scope="session")
