@@ -217,13 +217,3 @@ class JournalError(HostError):
     """The journal cannot be written; nothing is done to a device whose state cannot be recorded."""
 
     reason = "JournalError"
-
-
-# --- the cluster -----------------------------------------------------------------------------------------------------
-
-
-class ClusterError(VirtfnError):
-    """The Kubernetes API refused or could not be reached."""
-
-    reason = "ClusterError"
-    retryable = True
