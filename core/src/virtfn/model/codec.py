@@ -38,7 +38,7 @@ def text_schema(cls: type, parse: Callable[[str], Any]) -> core_schema.CoreSchem
 
 @cache
 def _cached_adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    return TypeAdapter(cast("Any", kind))
 
 
 def _adapter(kind: type) -> TypeAdapter[Any]:

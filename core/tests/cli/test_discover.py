@@ -1,0 +1,50 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from virtfn.testing import FakeHost
+
+Virtfn = Callable[..., Any]
+
+
+def test_every_pf_is_a_line(virtfn: Virtfn) -> None:
+    ended = virtfn("discover")
+    assert (ended.code, ended.err) == (0, "")
+    rows = [line.split() for line in ended.out.splitlines()]
+    assert rows[0][:2] == ["PF", "NETDEV"]
+    assert [row[1] for row in rows[1:]] == ["eth0", "eth1", "ens1f0np0", "ens1f1np1"]
+
+
+def test_discover_writes_nothing(virtfn: Virtfn, host: FakeHost) -> None:
+    for form in ("", " --vfs", " -o json", " -o yaml"):
+        assert virtfn("discover" + form).code == 0
+    assert host.writes == []
+
+
+def test_data_says_the_same_in_both_forms(virtfn: Virtfn) -> None:
+    data = json.loads(virtfn("discover -o json").out)
+    assert yaml.safe_load(virtfn("discover -o yaml").out) == data
+    pf = data["adapters"][0]["pfs"][0]
+    assert (pf["address"], pf["total_vfs"], pf["driver"]) == ("0000:01:00.0", 7, "igb")
+    assert data["adapters"][0]["hooks"]["plan_vfs"][-1] == "generic"
+
+
+def test_function_without_driver_is_reported(virtfn: Virtfn, host: FakeHost) -> None:
+    host.kernel.files.write("sys/bus/pci/drivers/igb/unbind", "0000:02:00.0")
+    ended = virtfn("discover")
+    assert "0000:02:00.0: left alone: no driver is bound" in ended.out
+
+
+def test_hardware_that_is_no_network_card_is_not_shown(virtfn: Virtfn, host: FakeHost) -> None:
+    host.add_card("nvme-sriov", address="0000:0a:00")
+    assert "0000:0a:00" not in virtfn("discover").out
+
+
+def test_empty_machine(virtfn: Virtfn, host: FakeHost) -> None:
+    for slot in ("0000:01:00", "0000:02:00", "0000:3b:00"):
+        host.unplug(slot)
+    ended = virtfn("discover")
+    assert ended.code == 0
+    assert "No PCI network function" in ended.out
