@@ -67,6 +67,15 @@ def test_not_installed(commands: HostCommands) -> None:
         commands.run(["no-such-program-at-all"], timeout=PATIENCE)
 
 
+def test_a_refusal_on_the_search_path_is_not_installed(
+    commands: HostCommands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no-such-program").mkdir()  # execve(2) says EACCES, as it does in a directory we may not search
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        commands.run(["no-such-program"], timeout=PATIENCE)
+
+
 def test_not_executable(commands: HostCommands, tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(PermissionError):

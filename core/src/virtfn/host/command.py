@@ -45,15 +45,21 @@ class HostCommands:
         environment = self._environment()
         real = words if self._root == Path("/") else self._in_root(words, environment["PATH"])
         with _memory_file("stdout") as stdout, _memory_file("stderr") as stderr:
-            process = subprocess.Popen(
-                real,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                cwd="/",
-                env=environment,
-                start_new_session=True,
-            )
+            try:
+                process = subprocess.Popen(
+                    real,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    cwd="/",
+                    env=environment,
+                    start_new_session=True,
+                )
+            except PermissionError as error:
+                # A directory in PATH that we may not search says nothing about the program.
+                if "/" not in words[0] and not shutil.which(words[0], mode=os.F_OK, path=environment["PATH"]):
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0]) from error
+                raise
             try:
                 code = process.wait(timeout)
             except subprocess.TimeoutExpired:
