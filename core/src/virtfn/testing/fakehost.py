@@ -289,12 +289,13 @@ class FakeHost:
         """What a user would call the state of the machine, by PCI address and `node`, to be compared with another.
 
         Not in it: what differs from one creation of a VF to the next though nobody wanted it (random addresses,
-        interface numbers and kernel names).
+        interface numbers and kernel names), and modules that only udev loaded.
 
         :param leaving_out: beginnings of addresses (`0000:3b:00`), with the VFs of what they name.
         """
         prefixes = tuple(leaving_out)
-        state: dict[str, dict[str, Any]] = {"node": {"modules": sorted(self.model.modules.loaded)}}
+        modules = self.model.modules
+        state: dict[str, dict[str, Any]] = {"node": {"modules": sorted(modules.loaded - modules.by_udev)}}
         for name, function in sorted(self.model.pci.functions.items()):
             owner = function.physfn.name if function.physfn else name
             if not owner.startswith(prefixes) or not prefixes:

@@ -46,6 +46,8 @@ class Modules:
             module: {driver: set()} for module, driver in _USERSPACE.items()
         }
         self.loaded: set[str] = set()
+        self.by_udev: set[str] = set()
+        """Those of them that nobody asked for."""
         self.at_boot: set[str] = set()
         """Loaded again after a reboot."""
         tree.folder("sys/module")
@@ -82,6 +84,7 @@ class Modules:
         for driver in [driver for driver in self._pci.drivers.values() if driver.module == module]:
             yield from self._pci.unregister(driver)
         self.loaded.discard(module)
+        self.by_udev.discard(module)
         self._tree.remove(f"sys/module/{module}")
 
     def autoload(self, function: PciFunction) -> None:
@@ -89,8 +92,9 @@ class Modules:
         if not self._autoload:
             return
         for module, drivers in self._drivers.items():
-            if any(function.id in ids for ids in drivers.values()):
+            if module not in self.loaded and any(function.id in ids for ids in drivers.values()):
                 self.load(module)
+                self.by_udev.add(module)
 
     def restart(self) -> None:
         """Nothing is loaded any more but what is loaded at boot."""
@@ -100,5 +104,6 @@ class Modules:
         for module in sorted(self.loaded):
             self._tree.remove(f"sys/module/{module}")
         self.loaded.clear()
+        self.by_udev.clear()
         for module in sorted(self.at_boot):
             self.load(module)

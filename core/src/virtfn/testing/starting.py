@@ -1,0 +1,55 @@
+"""How a machine may look when virtfn first comes to it: somebody has made VFs already, and left his own settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from virtfn.host.machine import Machine
+from virtfn.model import DeviceType, EswitchMode, PciAddress
+
+
+@dataclass(frozen=True, slots=True)
+class PfStart:
+    """One PF as it was left. A PF that is not named is as the ground has it."""
+
+    address: PciAddress
+    num_vfs: int = 0
+    up: bool = True
+    mtu: int | None = None
+    mode: EswitchMode | None = None
+    autoprobe: bool | None = None
+    userspace: tuple[int, ...] = ()
+    """VFs that are bound to vfio-pci."""
+    driverless: tuple[int, ...] = ()
+    """VFs that have no driver."""
+
+    def __str__(self) -> str:
+        words = [f"{self.num_vfs} VFs", "up" if self.up else "down"]
+        words += [f"MTU {self.mtu}"] if self.mtu is not None else []
+        words += [self.mode.value] if self.mode is not None else []
+        words += ["autoprobe off"] if self.autoprobe is False else []
+        words += [f"VFs {list(self.userspace)} on vfio-pci"] if self.userspace else []
+        words += [f"VFs {list(self.driverless)} without driver"] if self.driverless else []
+        return f"{self.address}: {', '.join(words)}"
+
+
+Start = tuple[PfStart, ...]
+"""The machine before virtfn: none is the ground as it is."""
+
+
+def arrange(machine: Machine, start: Start) -> None:
+    """Bring the machine there, by the kernel's interfaces alone."""
+    for pf in start:
+        machine.set_link(pf.address, mtu=pf.mtu, up=True)
+        if pf.mode is not None:
+            machine.set_eswitch_mode(pf.address, pf.mode)
+        machine.set_num_vfs(pf.address, pf.num_vfs)
+        if pf.userspace:
+            machine.load_module(DeviceType.VFIO_PCI.value)
+        for index in pf.userspace:
+            machine.bind_driver(machine.vf_address(pf.address, index), DeviceType.VFIO_PCI.value)
+        for index in pf.driverless:
+            machine.unbind_driver(machine.vf_address(pf.address, index))
+        if pf.autoprobe is not None:
+            machine.set_drivers_autoprobe(pf.address, pf.autoprobe)
+        machine.set_link(pf.address, up=pf.up)
