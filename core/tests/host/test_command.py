@@ -112,6 +112,12 @@ def test_an_escaped_descendant_does_not_hold_the_timeout(commands: HostCommands,
         os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
+def test_the_real_chroot_cannot_start_a_program(tmp_path: Path) -> None:
+    """With privileges it does not find the program, without it cannot change the root; neither is a result."""
+    with pytest.raises((FileNotFoundError, PermissionError)):
+        HostCommands(tmp_path).run(["/opt/absent"], timeout=PATIENCE)
+
+
 class TestOtherRoot:
     """chroot(1) needs privileges, so a script in its place tells what it was asked for."""
 

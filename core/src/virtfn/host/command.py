@@ -43,11 +43,13 @@ class HostCommands:
         """
         words = tuple(argv)
         environment = self._environment()
-        real = words if self._root == Path("/") else self._in_root(words, environment["PATH"])
+        elsewhere = self._root != Path("/")
+        chroot = self._chroot(words[0], environment["PATH"]) if elsewhere else None
         with _memory_file("stdout") as stdout, _memory_file("stderr") as stderr:
             try:
                 process = subprocess.Popen(
-                    real,
+                    ("chroot", str(self._root), *words) if elsewhere else words,
+                    executable=chroot,
                     stdin=subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=stderr,
@@ -57,7 +59,11 @@ class HostCommands:
                 )
             except PermissionError as error:
                 # A directory in PATH that we may not search says nothing about the program.
-                if "/" not in words[0] and not shutil.which(words[0], mode=os.F_OK, path=environment["PATH"]):
+                if (
+                    chroot is None
+                    and "/" not in words[0]
+                    and not shutil.which(words[0], mode=os.F_OK, path=environment["PATH"])
+                ):
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0]) from error
                 raise
             try:
@@ -69,7 +75,7 @@ class HostCommands:
                 _kill(process)
                 raise
             result = CommandResult(words, code, _text(stdout), _text(stderr))
-        if real is not words:
+        if elsewhere:
             self._check_chroot(result)
         return result
 
@@ -80,15 +86,16 @@ class HostCommands:
         path += [directory for directory in _SYSTEM_DIRECTORIES if directory not in path]
         return inherited | {"LC_ALL": "C", "PATH": os.pathsep.join(path)}
 
-    def _in_root(self, words: tuple[str, ...], path: str) -> tuple[str, ...]:
-        if "/" not in words[0] and not any(
-            _is_there(self._root / directory.lstrip("/") / words[0]) for directory in path.split(os.pathsep)
+    def _chroot(self, program: str, path: str) -> str:
+        """Our chroot(1), for a program that the other root has."""
+        if "/" not in program and not any(
+            _is_there(self._root / directory.lstrip("/") / program) for directory in path.split(os.pathsep)
         ):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
         chroot = shutil.which("chroot", path=path)
         if chroot is None:
             raise FileNotFoundError(errno.ENOENT, "needed to run programs of the host", "chroot")
-        return (chroot, str(self._root), *words)
+        return chroot
 
     def _check_chroot(self, result: CommandResult) -> None:
         """chroot(1) says with its exit code and its own name on stderr that it could not start the program."""
