@@ -86,7 +86,7 @@ def of_adapter(view: View, addresses: Iterable[PciAddress]) -> frozenset[str]:
     return frozenset(name for name, facts in view.items() if name in pfs or facts.get("physfn") in pfs)
 
 
-# --- requests -----------------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 def unmet(before: Inventory, desired: DesiredState, seen: Inventory) -> list[str]:
@@ -153,7 +153,7 @@ def _unmet_vf(was: Pf, want: DesiredPf, pf: Pf, vf: Vf) -> list[str]:
     return found
 
 
-# --- words --------------------------------------------------------------------------------------------------------------
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 def tell(desired: DesiredState) -> str:

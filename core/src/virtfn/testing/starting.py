@@ -41,7 +41,8 @@ def arrange(machine: Machine, start: Start) -> None:
     """Bring the machine there, by the kernel's interfaces alone."""
     for pf in start:
         machine.set_link(pf.address, mtu=pf.mtu, up=True)
-        if pf.mode is not None:
+        if pf.mode not in (None, machine.pf(pf.address).eswitch_mode):
+            assert pf.mode is not None
             machine.set_eswitch_mode(pf.address, pf.mode)
         machine.set_num_vfs(pf.address, pf.num_vfs)
         if pf.userspace:

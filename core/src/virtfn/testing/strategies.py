@@ -42,7 +42,7 @@ def desired_pfs(draw: st.DrawFn, pf: Pf, platform: Platform) -> DesiredPf:
 @st.composite
 def _groups(draw: st.DrawFn, count: int, kinds: Sequence[DeviceType], mtu: int | None) -> tuple[VfGroup, ...]:
     cuts = sorted(draw(st.lists(st.integers(0, count), max_size=4)))
-    found = []
+    found: list[VfGroup] = []
     for first, end in zip(cuts[::2], cuts[1::2], strict=False):
         if first < end:
             kind = draw(st.sampled_from(kinds))

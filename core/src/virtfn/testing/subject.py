@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from virtfn.errors import PluginLoadError
+from virtfn.model import DeviceModel
 from virtfn.plugin import Plugin
 from virtfn.registry import GENERIC, VIRTUAL, InstalledPlugin, Registry, installed
 from virtfn.registry.loading import import_plugin
@@ -89,5 +90,5 @@ def _fallback(entries: Sequence[InstalledPlugin], keys: Sequence[str]) -> type[P
 def _vendors(plugin: type[Plugin]) -> tuple[str, ...]:
     if plugin.name in (GENERIC, VIRTUAL):
         return (plugin.name,)
-    table = getattr(plugin(), "device_table", tuple)()
+    table: Sequence[DeviceModel] = getattr(plugin(), "device_table", tuple)()
     return tuple(sorted({row.pf.vendor for row in table}))

@@ -22,7 +22,7 @@ class Broken(AssertionError):
     """The plugin does not keep the law; the text is the counterexample."""
 
 
-class Unable(Exception):  # noqa: N818 - not an error: the law does not apply
+class Unable(Exception):
     """The law cannot be tried on this ground; the text says why."""
 
 
