@@ -43,19 +43,16 @@ def _undisturbed(bench: Bench, desired: DesiredState, *, what: str) -> _Course:
 
 def _crash(trial: Trial) -> None:
     for scenario in _telling(trial):
-        _crash_at_each(trial, scenario, lambda _bench, wanted=scenario.desired: wanted, first=None, what=str(scenario))
-        _crash_at_each(trial, scenario, _given_back, first=scenario.desired, what=f"release after {scenario}")
+        _crash_at_each(trial, scenario, release=False)
+        _crash_at_each(trial, scenario, release=True)
 
 
-def _given_back(bench: Bench) -> DesiredState:
-    observation = bench.node.observe()
-    return bench.node.release(observation, sorted(observation.records))
+def _crash_at_each(trial: Trial, scenario: Scenario, *, release: bool) -> None:
+    """The process ends before each write and program of a request, and after the last; then a new one begins.
 
-
-def _crash_at_each(
-    trial: Trial, scenario: Scenario, request: Request, *, first: DesiredState | None, what: str
-) -> None:
-    """The process ends before each write and program of the request, and after the last; then a new one begins."""
+    :param release: the request is fulfilled already, and it is giving it back that is cut off.
+    """
+    what = f"release after {scenario}" if release else str(scenario)
     with trial.bench(scenario.start) as bench:
         desired = _request(bench, scenario, release=release)
         course = _undisturbed(bench, desired, what=what)
