@@ -81,7 +81,7 @@ class Tree:
             place.unlink()
             self._attributes.get(folder, {}).pop(name, None)
         elif place.is_dir():
-            gone = f"{folder}/{name}"
+            gone = (PurePosixPath(folder) / name).as_posix()
             shutil.rmtree(place)
             for known in [known for known in self._attributes if known == gone or known.startswith(f"{gone}/")]:
                 del self._attributes[known]
