@@ -127,7 +127,7 @@ def test_other_pf_is_not_touched(virtfn: Virtfn, host: FakeHost) -> None:
         (policy(numVfs=2, nicSelector={"pfNames": ["eth1#0-3"]}), ["0-3", "numVfs"]),
         (policy(nicSelector={"pfNames": ["eth1#x-3"]}), ["pfNames[0]", "x-3"]),
         (policy(eSwitchmode="switchdev"), ["eSwitchmode", "eSwitchMode"]),
-        (policy(eSwitchMode="switchdev"), ["eSwitchMode", "eswitch"]),
+        (policy(eSwitchMode="switchdev"), ["eSwitchMode", "switchdev mode", "UnsupportedEswitchMode"]),
         (policy(mtu=20000), ["mtu", "9216"]),
         ("kind: [", ["file-0.yaml"]),
         ("", ["file-0.yaml"]),

@@ -124,3 +124,36 @@ def test_our_own_process_in_the_real_proc(tmp_path: Path) -> None:
     name = Path("/proc/self/comm").read_text().strip()
     assert users == [Process(os.getpid(), name)]
     assert ProcProcesses().vfio_users(VF, group=None, devices=["vfio4242"]) == []
+
+
+def asked(tree: Tree, answer: bool | None, *, group: int = 45) -> list[str]:
+    """Users as found when the kernel says whether the group is open."""
+    processes = ProcProcesses(tree.root, group_is_open=lambda path: answer if path.name == str(group) else None)
+    return [str(process) for process in processes.vfio_users(VF, group=group, devices=("vfio0",))]
+
+
+def test_group_that_nobody_has_open_needs_no_search(tree: Tree) -> None:
+    tree.process(812, "qemu", {21: "/dev/vfio/45", 22: ANONYMOUS})  # ended a moment ago
+    assert asked(tree, False) == []
+
+
+def test_group_closed_while_the_device_is_open(tree: Tree) -> None:
+    tree.process(812, "qemu", {22: ANONYMOUS})
+    assert asked(tree, True) == ["qemu (pid 812)"]
+    assert asked(tree, None) == [], "without the kernel's word it could be any VF of the machine"
+
+
+def test_holder_outside_of_our_view(tree: Tree) -> None:
+    assert asked(tree, True) == ["a process that cannot be seen from here"]
+
+
+def test_open_group_of_a_process_without_the_device(tree: Tree) -> None:
+    tree.process(812, "qemu", {21: "/dev/vfio/45"})
+    assert asked(tree, True) == []
+
+
+def test_character_device_is_searched_for_even_if_the_group_is_closed(tree: Tree) -> None:
+    (tree.root / "dev/vfio/devices").mkdir(parents=True)
+    (tree.root / "dev/vfio/devices/vfio0").touch()
+    tree.process(7, "dpdk", {4: "/dev/vfio/devices/vfio0"})
+    assert asked(tree, False) == ["dpdk (pid 7)"]

@@ -120,11 +120,12 @@ class Devlink(Protocol):
 class Process:
     """A process, as messages name it."""
 
-    pid: int
+    pid: int | None
+    """None: it cannot be seen from here."""
     name: str
 
     def __str__(self) -> str:
-        return f"{self.name} (pid {self.pid})"
+        return self.name if self.pid is None else f"{self.name} (pid {self.pid})"
 
 
 class Processes(Protocol):

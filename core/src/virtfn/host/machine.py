@@ -207,8 +207,9 @@ class Machine(Reader):
 
     def vf_holders(self, function: PciAddress) -> tuple[str, ...]:
         """Processes that hold the function open through vfio, as `name (pid N)`."""
-        if self.driver(function) not in USERSPACE_DRIVERS:
-            return ()
+        return self._vfio_users(function) if self.driver(function) in USERSPACE_DRIVERS else ()
+
+    def _vfio_users(self, function: PciAddress) -> tuple[str, ...]:
         devices = self._kernel.files.listdir(device_path(function, "vfio-dev"))
         users = self._kernel.processes.vfio_users(
             str(function), group=self._iommu_group(function), devices=tuple(devices)
@@ -227,11 +228,13 @@ class Machine(Reader):
             )
 
     def _hung(self, device: PciAddress, what: str, seconds: float) -> DeviceBusy:
-        """The error for a write that does not come back; names whatever VF of this machine is held open."""
+        """The error for a write that does not come back; names whatever function of this machine is held open."""
         held = {}
         for name in self._kernel.files.listdir(DEVICES):
             function = PciAddress.parse(name)
-            if self.exists(function, "physfn") and (holders := self.vf_holders(function)):
+            # a VF that the kernel is trying to remove has lost its links to PF and driver already
+            free = self.driver(function) in (None, *USERSPACE_DRIVERS) and self.exists(function, "iommu_group")
+            if free and (holders := self._vfio_users(function)):
                 held[name] = holders
         told = "; ".join(f"VF {vf} is held open by {', '.join(holders)}" for vf, holders in held.items())
         return DeviceBusy(

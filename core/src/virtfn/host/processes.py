@@ -6,13 +6,18 @@ The kernel tells it by /proc only. A vfio device is open in one of two ways:
 * through its group: `/dev/vfio/GROUP` is opened, and a second, anonymous file made from it, `anon_inode:[vfio-device]`.
   The group file alone blocks nothing. Newer kernels write the device's sysfs path in the anonymous file's fdinfo
   (`vfio-device-syspath:`); for older ones the group file in the same process says which device it may be.
+
+A group can be opened once only, and an open device keeps its group open even if the group's own file was closed (Linux
+drivers/vfio/group.c). So opening the group and closing it at once tells whether anybody has it, seen or not.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,31 +46,57 @@ class _Holdings:
     """Has a device open that the kernel did not name."""
 
 
-class ProcProcesses:
-    """`Processes` from `/proc` below `root`, which must be the managed host's (in a container: its PID namespace)."""
+def is_open(device: Path) -> bool | None:
+    """Whether a vfio group is open already. None: it cannot be told, there is no such file or it may not be opened."""
+    try:
+        handle = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        return True if error.errno == errno.EBUSY else None
+    os.close(handle)
+    return False
 
-    def __init__(self, root: Path = Path("/")) -> None:
+
+class ProcProcesses:
+    """`Processes` from `/proc` below `root`, which must be the managed host's (in a container: its PID namespace).
+
+    :param group_is_open: asks the kernel about a group's file.
+    """
+
+    def __init__(self, root: Path = Path("/"), *, group_is_open: Callable[[Path], bool | None] = is_open) -> None:
         self._proc = root / "proc"
+        self._vfio = root / "dev/vfio"
+        self._is_open = group_is_open
 
     def vfio_users(self, address: str, *, group: int | None, devices: Sequence[str]) -> Sequence[Process]:
         """Processes that hold the vfio device of a PCI function open, by pid; our own process counts too.
 
         Where the kernel does not name an anonymous device, a process with such a file is taken for a holder if it has
         the function's group open as well. If it has no group open at all (it was handed the file, or closed the group
-        since), it is taken for one only while some process has the function's group open: the file must belong to a
-        group in use, and this one is. Otherwise one such process would make every VF of the machine look busy; a write
-        that then blocks is given up on by `Files.write_slow`.
+        since), it is taken for one only while the function's group is open: the file must belong to a group in use, and
+        this one is. Otherwise one such process would make every VF of the machine look busy. A group that is open and
+        that nobody is seen to have is held by somebody who cannot be seen from here.
         Processes that end meanwhile, or that we may not look into, are left out.
         """
+        busy = self._group_is_open(group)
+        if busy is False and not any((self._vfio / "devices" / device).exists() for device in devices):
+            return []
         found = [holdings for holdings in self._scan() if holdings is not None]
-        group_in_use = any(group in holdings.groups for holdings in found)
+        owned = any(group in holdings.groups for holdings in found)
         users = []
         for holdings in found:
             named = address in holdings.addresses or not holdings.devices.isdisjoint(devices)
-            inferred = holdings.unnamed and group_in_use and (group in holdings.groups or not holdings.groups)
+            inferred = holdings.unnamed and (group in holdings.groups or ((owned or busy) and not holdings.groups))
             if named or inferred:
                 users.append(holdings.process)
+        if busy and not users and not owned:
+            return [Process(None, "a process that cannot be seen from here")]
         return users
+
+    def _group_is_open(self, group: int | None) -> bool | None:
+        if group is None:
+            return None
+        answers = [self._is_open(self._vfio / name) for name in (str(group), f"noiommu-{group}")]
+        return next((answer for answer in answers if answer is not None), None)
 
     def _scan(self) -> Iterator[_Holdings | None]:
         pids = sorted(int(entry.name) for entry in self._proc.iterdir() if entry.name.isdecimal())

@@ -1,0 +1,113 @@
+"""Steps for a PF that every hardware wants alike: link, autoprobe, MTU, and the reasons for count and mode.
+
+Plugins put these in the order their hardware wants; what differs between vendors is the order of number of VFs and
+eswitch mode only.
+"""
+
+from __future__ import annotations
+
+from virtfn.model import steps
+from virtfn.model.desired import DesiredPf
+from virtfn.model.inventory import EswitchMode, Pf
+from virtfn.model.plan import Step
+
+
+def wanted_mode(pf: Pf, want: DesiredPf) -> EswitchMode | None:
+    """The eswitch mode to be in; None where the PF has no eswitch."""
+    if pf.eswitch_mode is None:
+        return None
+    return want.eswitch_mode or EswitchMode.LEGACY
+
+
+def new_mode(pf: Pf, want: DesiredPf) -> EswitchMode | None:
+    """The eswitch mode to change to; None where it is as wanted, or there is no eswitch."""
+    mode = wanted_mode(pf, want)
+    return None if mode is pf.eswitch_mode else mode
+
+
+def plan_pf(pf: Pf, want: DesiredPf, count_and_mode: list[Step]) -> list[Step]:
+    """All steps of one PF around those for its number of VFs and eswitch mode; a release undoes in reverse.
+
+    An externally managed PF gets none.
+    """
+    if want.externally_managed:
+        return []
+    before = [*plan_link_up(pf, want), *plan_autoprobe(pf, want)]
+    if want.release:
+        return [*before, *count_and_mode, *plan_mtu(pf, want), *plan_link_down(pf, want)]
+    return [*before, *plan_mtu(pf, want), *count_and_mode]
+
+
+def plan_link_up(pf: Pf, want: DesiredPf) -> list[Step]:
+    """Link up, if it is wanted up and is down."""
+    if pf.netdev is None or not want.link_up or pf.netdev.up:
+        return []
+    return [steps.set_link(pf, up=True, why="the link is down, and VFs need their PF up")]
+
+
+def plan_link_down(pf: Pf, want: DesiredPf) -> list[Step]:
+    """Link down, where it was so before the first touch."""
+    if pf.netdev is None or want.link_up is not False or not pf.netdev.up:
+        return []
+    return [steps.set_link(pf, up=False, why="the link was down before virtfn touched the PF")]
+
+
+def plan_autoprobe(pf: Pf, want: DesiredPf) -> list[Step]:
+    """`sriov_drivers_autoprobe` back to what it was, should an apply have been cut off."""
+    if want.drivers_autoprobe is None or pf.drivers_autoprobe in (None, want.drivers_autoprobe):
+        return []
+    return [
+        steps.set_drivers_autoprobe(
+            pf,
+            want.drivers_autoprobe,
+            why=f"sriov_drivers_autoprobe is {int(not want.drivers_autoprobe)}, and was "
+            f"{int(want.drivers_autoprobe)} before virtfn touched the PF",
+        )
+    ]
+
+
+def plan_mtu(pf: Pf, want: DesiredPf) -> list[Step]:
+    """The PF's MTU: raised to what is wanted and never lowered, except to what it was on release."""
+    if want.mtu is None or pf.netdev is None or pf.netdev.mtu == want.mtu:
+        return []
+    if want.release:
+        return [steps.set_link(pf, mtu=want.mtu, why=f"the MTU was {want.mtu} before virtfn touched the PF")]
+    if pf.netdev.mtu > want.mtu:
+        return []
+    return [steps.set_link(pf, mtu=want.mtu, why=f"MTU {want.mtu} wanted, {pf.netdev.mtu} seen")]
+
+
+def plan_count(pf: Pf, want: DesiredPf) -> list[Step]:
+    """The number of VFs, where the eswitch mode stays."""
+    if pf.num_vfs == want.num_vfs:
+        return []
+    return [steps.set_num_vfs(pf, want.num_vfs, why=count_reason(pf, want))]
+
+
+def count_reason(pf: Pf, want: DesiredPf) -> str:
+    """Why the number of VFs changes."""
+    if want.release:
+        return f"{want.num_vfs} VFs were there before virtfn touched the PF, {pf.num_vfs} now"
+    through = "; the kernel makes another number only through 0" if pf.num_vfs and want.num_vfs else ""
+    return f"{want.num_vfs} VFs wanted, {pf.num_vfs} seen{through}"
+
+
+def mode_reason(pf: Pf, want: DesiredPf, mode: EswitchMode) -> str:
+    """Why the eswitch mode changes."""
+    if want.release:
+        return f"the eswitch was in {mode} mode before virtfn touched the PF"
+    return f"eswitch mode {mode} wanted, {pf.eswitch_mode} seen"
+
+
+def plan_mode_before_vfs(pf: Pf, want: DesiredPf, mode: EswitchMode, *, gone_why: str) -> list[Step]:
+    """Change the mode while there is no VF: all VFs go, the mode changes, the VFs are made anew.
+
+    :param gone_why: why existing VFs have to go first.
+    """
+    planned = []
+    if pf.num_vfs:
+        planned.append(steps.set_num_vfs(pf, 0, why=gone_why))
+    planned.append(steps.set_eswitch_mode(pf, mode, existing=(), why=mode_reason(pf, want, mode)))
+    if want.num_vfs:
+        planned.append(steps.set_num_vfs(pf, want.num_vfs, existing=(), why=count_reason(pf, want)))
+    return planned
