@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from virtfn.model import DesiredPf, Netdev, PciAddress, PciId, Pf, Vf, VfSetting
 
 ADDRESS = PciAddress.parse("0000:01:00.0")
 MAC = "52:54:00:aa:00:00"
+WANT = DesiredPf(ADDRESS, 4)
 
 
 def pf(*, device: str = "10c9", mac: str = MAC, vfs: int = 0) -> Pf:
@@ -38,7 +40,7 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def test_baseline_is_how_the_pf_was_before_the_first_touch(journal: Journal) -> None:
-    journal.begin(pf(vfs=2), None)
+    journal.begin(pf(vfs=2), None, WANT)
     records, problems = journal.load({ADDRESS: pf()})
     assert problems == ()
     baseline = records[ADDRESS].baseline
@@ -50,16 +52,24 @@ def test_baseline_is_how_the_pf_was_before_the_first_touch(journal: Journal) -> 
 
 
 def test_first_baseline_stays_whatever_comes_later(journal: Journal) -> None:
-    first = journal.begin(pf(), None)
+    first = journal.begin(pf(), None, WANT)
     record = journal.applied(first, DesiredPf(ADDRESS, 4))
-    assert journal.begin(pf(vfs=4), record) is record
+    assert journal.begin(pf(vfs=4), record, WANT) is record
     records, _ = journal.load({ADDRESS: pf(vfs=4)})
     assert records[ADDRESS].baseline.num_vfs == 0
     assert records[ADDRESS].applied == DesiredPf(ADDRESS, 4)
 
 
+def test_record_knows_who_manages_the_pf_now(journal: Journal) -> None:
+    record = journal.begin(pf(vfs=2), None, replace(WANT, externally_managed=True))
+    assert record.baseline.externally_managed
+    record = journal.begin(pf(vfs=7), record, WANT)
+    assert (record.baseline.externally_managed, record.baseline.num_vfs) == (False, 2)
+    assert journal.load({ADDRESS: pf()})[0][ADDRESS] == record
+
+
 def test_forgotten_pf_is_gone(journal: Journal) -> None:
-    journal.begin(pf(), None)
+    journal.begin(pf(), None, WANT)
     journal.forget(ADDRESS)
     assert journal.load({ADDRESS: pf()}) == ({}, ())
     journal.forget(ADDRESS)  # a second time is nothing
@@ -75,7 +85,7 @@ def test_missing_folder_is_an_empty_journal(journal: Journal) -> None:
     ["", "{", "[]", "null", '{"version": 1}', "\x00\x00", '{"baseline": {"address": "0000:01:00.0", "num_vfs": 0}}'],
 )
 def test_torn_or_foreign_file_is_reported_and_set_aside(journal: Journal, text: str) -> None:
-    journal.begin(pf(), None)
+    journal.begin(pf(), None, WANT)
     path = journal.folder / f"{ADDRESS}.json"
     path.write_text(text)
     records, problems = journal.load({ADDRESS: pf()})
@@ -89,7 +99,7 @@ def test_torn_or_foreign_file_is_reported_and_set_aside(journal: Journal, text: 
 
 
 def test_record_of_another_version_is_not_trusted(journal: Journal) -> None:
-    journal.begin(pf(), None)
+    journal.begin(pf(), None, WANT)
     path = journal.folder / f"{ADDRESS}.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "version": 2}))
     _, problems = journal.load({ADDRESS: pf()})
@@ -98,7 +108,7 @@ def test_record_of_another_version_is_not_trusted(journal: Journal) -> None:
 
 @pytest.mark.parametrize("now", [pf(device="1572"), pf(mac="52:54:00:bb:00:00")], ids=["other model", "other card"])
 def test_record_of_another_card_in_the_slot_is_not_trusted(journal: Journal, now: Pf) -> None:
-    journal.begin(pf(), None)
+    journal.begin(pf(), None, WANT)
     records, problems = journal.load({ADDRESS: now})
     assert records == {}
     assert "another card" in problems[0].message
@@ -106,14 +116,14 @@ def test_record_of_another_card_in_the_slot_is_not_trusted(journal: Journal, now
 
 
 def test_record_of_a_card_that_is_away_is_kept(journal: Journal) -> None:
-    journal.begin(pf(), None)
+    journal.begin(pf(), None, WANT)
     records, problems = journal.load({})
     assert (set(records), problems) == ({ADDRESS}, ())
     assert journal.set_aside({}) == ()
 
 
 def test_renamed_file_is_not_trusted(journal: Journal) -> None:
-    journal.begin(pf(), None)
+    journal.begin(pf(), None, WANT)
     (journal.folder / f"{ADDRESS}.json").rename(journal.folder / "0000:02:00.0.json")
     records, problems = journal.load({ADDRESS: pf()})
     assert records == {}
@@ -129,7 +139,7 @@ def test_files_set_aside_do_not_overwrite_each_other(journal: Journal) -> None:
 
 
 def test_leftover_of_a_write_that_was_cut_off_is_not_a_record(journal: Journal) -> None:
-    journal.begin(pf(), None)
+    journal.begin(pf(), None, WANT)
     (journal.folder / f"{ADDRESS}.new").write_text('{"half":')
     records, problems = journal.load({ADDRESS: pf()})
     assert (set(records), problems) == ({ADDRESS}, ())
@@ -140,7 +150,7 @@ def test_leftover_of_a_write_that_was_cut_off_is_not_a_record(journal: Journal) 
 def test_journal_that_cannot_be_written_stops_the_work(tmp_path: Path) -> None:
     (tmp_path / "journal").write_text("a file in the way")
     with pytest.raises(JournalError, match=r"0000:01:00\.0"):
-        Journal(tmp_path / "journal").begin(pf(), None)
+        Journal(tmp_path / "journal").begin(pf(), None, WANT)
 
 
 def test_only_one_process_at_a_time(journal: Journal) -> None:

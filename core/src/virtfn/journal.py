@@ -106,11 +106,16 @@ class Journal:
                 moved.append(self._move_aside(path))
         return tuple(moved)
 
-    def begin(self, pf: Pf, record: Record | None) -> Record:
-        """The PF is about to be touched: its baseline is on disk when this returns. Keeps an existing record."""
-        if record is not None:
+    def begin(self, pf: Pf, record: Record | None, want: DesiredPf) -> Record:
+        """The PF is about to be touched: its baseline is on disk when this returns. The first baseline stays.
+
+        Whether somebody else manages the PF is kept up to date in it, as then only its VFs are given back.
+        """
+        before = record or Record(version=VERSION, identity=identity_of(pf), baseline=baseline_of(pf))
+        baseline = replace(before.baseline, externally_managed=want.externally_managed)
+        if record is not None and record.baseline == baseline:
             return record
-        record = Record(version=VERSION, identity=identity_of(pf), baseline=baseline_of(pf))
+        record = replace(before, baseline=baseline)
         self._write(record)
         return record
 

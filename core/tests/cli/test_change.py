@@ -286,3 +286,27 @@ def test_policy_that_matches_nothing_says_why(virtfn: Virtfn) -> None:
     ended = virtfn("plan", policy(nicSelector={"pfNames": ["eth9"]}))
     assert ended.code == 0
     assert "pfNames" in ended.err
+
+
+def test_externally_managed_pf_gets_its_vfs_back_and_nothing_else(virtfn: Virtfn, host: FakeHost) -> None:
+    host.kernel.files.write("sys/bus/pci/devices/0000:02:00.0/sriov_numvfs", "3")
+    before = host.snapshot()
+    wish = policy(numVfs=2, externallyManaged=True, deviceType="vfio-pci")
+    assert virtfn("apply", wish).code == 0
+    assert vf_drivers(virtfn, "eth1") == ["vfio-pci", "vfio-pci", "igbvf"]
+    assert not [call for call in host.writes[1:] if "sriov_numvfs" in call.target]
+    assert virtfn("reset").code == 0
+    assert vf_drivers(virtfn, "eth1") == ["igbvf"] * 3
+    assert not [call for call in host.writes[1:] if "sriov_numvfs" in call.target]
+    after = host.snapshot()
+    assert after["0000:02:00.0"] == before["0000:02:00.0"]
+
+
+def test_card_that_was_pulled_out_does_not_hold_up_a_reset(virtfn: Virtfn, host: FakeHost) -> None:
+    virtfn("apply", policy())
+    virtfn("apply", TWO_GROUPS)
+    host.unplug("0000:02:00.0")
+    ended = virtfn("reset")
+    assert ended.code == 0
+    assert "0000:02:00.0: is not on this machine now" in ended.err
+    assert vf_drivers(virtfn, "eth0") == []

@@ -64,7 +64,7 @@ def run_apply(context: Context, args: argparse.Namespace) -> Exit:
 def run_reset(context: Context, args: argparse.Namespace) -> Exit:
     """`virtfn reset`."""
     observation = context.node.observe()
-    chosen = [_choose(observation, name) for name in args.pfs] or sorted(observation.records)
+    chosen = [_choose(observation, name) for name in args.pfs] or _present(context, observation)
     desired = context.node.release(observation, chosen)
     plan = context.node.plan(observation, desired)
     if args.plan or args.output != "table":
@@ -74,6 +74,15 @@ def run_reset(context: Context, args: argparse.Namespace) -> Exit:
         context.console.print("Nothing to give back: the journal knows no PF.", style="green")
         return Exit.OK
     return _perform(context, plan, observation, desired, keep_going=args.keep_going)
+
+
+def _present(context: Context, observation: Observation) -> list[PciAddress]:
+    """The journaled PFs that are on this machine now."""
+    for address in sorted(observation.records):
+        if observation.inventory.pf(address) is None:
+            context.error_console.print("warning: ", style="yellow", end="")
+            context.error_console.print(f"{address}: is not on this machine now, so it is not given back")
+    return [address for address in sorted(observation.records) if observation.inventory.pf(address) is not None]
 
 
 def _choose(observation: Observation, name: str) -> PciAddress:

@@ -161,8 +161,8 @@ class _Book:
         for key in self._keys(step):
             want = self._open[key]
             pf = self._inventory.pf(want.address)
-            if pf is not None and not (want.externally_managed and want.address in self._records):
-                self._records[want.address] = self._journal.begin(pf, self._records.get(want.address))
+            if pf is not None:
+                self._records[want.address] = self._journal.begin(pf, self._records.get(want.address), want)
 
     def end(self, step: Step) -> None:
         for key in self._keys(step):
@@ -183,5 +183,5 @@ class _Book:
         if want.release:
             self._journal.forget(want.address)
             return
-        record = self._journal.begin(pf, self._records.get(want.address))
+        record = self._journal.begin(pf, self._records.get(want.address), want)
         self._records[want.address] = self._journal.applied(record, want)
