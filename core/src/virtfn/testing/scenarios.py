@@ -73,6 +73,7 @@ def scenarios(pfs: Sequence[Pf], platform: Platform) -> tuple[Scenario, ...]:
         Scenario((PfStart(pf.address, few, userspace=userspace),), DesiredState((plain(pf, few),))),
         Scenario((PfStart(pf.address, few, userspace=userspace, mtu=mtu),), DesiredState((plain(pf, few - 1),))),
         Scenario((PfStart(pf.address, few),), DesiredState((plain(pf, 0),))),
+        Scenario((PfStart(pf.address, few, up=False),), DesiredState((mixed(pf, platform),))),
     ]
     if pf.eswitch_mode is not None:
         switchdev, legacy = EswitchMode.SWITCHDEV, EswitchMode.LEGACY

@@ -15,7 +15,7 @@ from virtfn.model.steps import NODE
 from virtfn.testing.cycle import Bench
 from virtfn.testing.grounds import Ability
 from virtfn.testing.judging import View, differences, view_of
-from virtfn.testing.laws.trial import Broken, Law, Trial, Unable, failure_of
+from virtfn.testing.laws.trial import Broken, Law, Trial, Unable, failure_of, reasons
 from virtfn.testing.scenarios import Scenario
 from virtfn.testing.watch import Access, Handler, Killed, proceed
 
@@ -232,7 +232,7 @@ def _faulty(access: Access, fault: _Fault) -> Handler:
 
 
 def _judge_failure(failed: StepOutcome, bench: Bench, where: str) -> None:
-    if failed.reason not in _reasons(VirtfnError):
+    if failed.reason not in reasons(VirtfnError):
         raise Broken(f"{where}: the failure has the reason {failed.reason!r}, which no error of virtfn has")
     if failed.reason == ContractViolation.reason:
         raise Broken(f"{where}: the plugin lets it out as it came: {failed.detail}")
@@ -247,10 +247,6 @@ def _judge_failure(failed: StepOutcome, bench: Bench, where: str) -> None:
         raise Broken(
             f"{where}: the failure does not name the device: {failed.detail!r} (step {step.op} on {step.target})"
         )
-
-
-def _reasons(kind: type[VirtfnError]) -> frozenset[str]:
-    return frozenset({kind.reason}).union(*(_reasons(child) for child in kind.__subclasses__()))
 
 
 def _programs_of_observe(trial: Trial) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from hypothesis import HealthCheck, Phase, given, settings
 
-from virtfn.errors import PluginError
+from virtfn.errors import PluginError, VirtfnError
 from virtfn.model import Inventory, Pf, Platform
 from virtfn.testing import strategies
 from virtfn.testing.cycle import Bench, Cycle
@@ -128,3 +128,8 @@ def failure_of(done: Cycle) -> str:
 def planned(done: Cycle) -> str:
     """The steps of a plan in one line."""
     return ", ".join(f"{step.op} {dict(step.args)}" for step in done.plan.steps) or "no step"
+
+
+def reasons(kind: type[VirtfnError]) -> frozenset[str]:
+    """The reasons of an error class and all that derive from it."""
+    return frozenset({kind.reason}).union(*(reasons(child) for child in kind.__subclasses__()))
