@@ -7,6 +7,7 @@ import pytest
 
 from virtfn.cli import main
 from virtfn.cli.context import Context
+from virtfn.cli.running import run_command
 from virtfn.host.machine import Machine
 from virtfn.testing import FakeHost
 
@@ -51,7 +52,7 @@ def virtfn(host: FakeHost, tmp_path: Path) -> Virtfn:
             stdin=io.StringIO(texts[0] if texts else ""),
         )
         args = main.make_parser().parse_args(words)
-        code = main.run(context, args.run, args)
+        code = run_command(context, args)
         return Ended(int(code), out.getvalue(), err.getvalue())
 
     return run

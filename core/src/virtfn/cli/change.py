@@ -51,8 +51,8 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run_plan(context: Context, args: argparse.Namespace) -> Exit:
     """`virtfn plan`."""
-    observation, _, plan = _plan_files(context, args)
-    return _show(context, plan, observation, form=args.output, exit_code=args.exit_code)
+    observation, desired, plan = _plan_files(context, args)
+    return _show(context, plan, observation, desired, form=args.output, exit_code=args.exit_code)
 
 
 def run_apply(context: Context, args: argparse.Namespace) -> Exit:
@@ -68,7 +68,7 @@ def run_reset(context: Context, args: argparse.Namespace) -> Exit:
     desired = context.node.release(observation, chosen)
     plan = context.node.plan(observation, desired)
     if args.plan or args.output != "table":
-        return _show(context, plan, observation, form=args.output)
+        return _show(context, plan, observation, desired, form=args.output)
     if not desired.pfs:
         show_problems(context, plan.problems)
         context.console.print("Nothing to give back: the journal knows no PF.", style="green")
@@ -114,13 +114,22 @@ def _once(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
     return tuple(dict.fromkeys(problems))
 
 
-def _show(context: Context, plan: Plan, observation: Observation, *, form: str, exit_code: bool = False) -> Exit:
+def _show(
+    context: Context,
+    plan: Plan,
+    observation: Observation,
+    desired: DesiredState,
+    *,
+    form: str,
+    exit_code: bool = False,
+) -> Exit:
     if form == "sh":
         from virtfn.performing import shell_script
 
         context.stdout.write(shell_script(plan, observation.inventory))
     elif form == "table":
         show_plan(context, plan, observation.inventory)
+        _show_in_sync(context, plan, desired)
     else:
         data = to_data(plan)
         data["disruption"] = plan.disruption.name
@@ -130,6 +139,13 @@ def _show(context: Context, plan: Plan, observation: Observation, *, form: str, 
     if plan.errors:
         return exit_of_problems(plan.errors)
     return Exit.PENDING if exit_code and plan.steps else Exit.OK
+
+
+def _show_in_sync(context: Context, plan: Plan, desired: DesiredState) -> None:
+    if plan.steps or plan.errors:
+        return
+    words = "In sync: nothing to do." if desired.pfs else "Nothing is wanted of the cards of this host."
+    context.console.print(words, style="green")
 
 
 def _perform(
@@ -151,8 +167,7 @@ def _perform(
         )
         return exit_of_reason(outcome.failed.reason)
     if not plan.steps:
-        if not plan.errors:
-            context.console.print("In sync: nothing to do.", style="green")
+        _show_in_sync(context, plan, desired)
         return refused
     return _verify(context, desired) or refused
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from virtfn.cli.context import Context
 from virtfn.cli.exits import Exit
+from virtfn.cli.running import run_command
 
 _POLICY = """\
 apiVersion: sriovnetwork.openshift.io/v1
@@ -59,13 +59,18 @@ spec:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command's words."""
+def add_parser(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], *, whole: argparse.ArgumentParser
+) -> None:
+    """The command's words.
+
+    :param whole: the parser of all commands, for those that the demo runs.
+    """
     parser = commands.add_parser("demo", help="show the main job on a simulated node: no root, no card needed")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=whole)
 
 
-def run(context: Context, _args: argparse.Namespace) -> Exit:
+def run(context: Context, args: argparse.Namespace) -> Exit:
     """Do it."""
     from virtfn.host.machine import Machine
     from virtfn.testing import FakeHost
@@ -82,13 +87,14 @@ def run(context: Context, _args: argparse.Namespace) -> Exit:
             stdout=context.stdout,
             stderr=context.stdout,  # so that errors stand in their place even when the output goes to a file
         )
-        return _Show(simulated, files).run()
+        return _Show(simulated, files, args.parser).run()
 
 
 class _Show:
     """The story, command by command."""
 
-    def __init__(self, context: Context, files: Path) -> None:
+    def __init__(self, context: Context, files: Path, parser: argparse.ArgumentParser) -> None:
+        self._parser = parser
         self._context = context
         self._files = files
 
@@ -127,10 +133,6 @@ class _Show:
         self._context.console.print(f"\n# {words}", style="bold cyan")
 
     def _run(self, command: str) -> int:
-        from virtfn.cli import main
-
         self._context.console.print(f"$ virtfn {command}", style="bold")
         words = [str(self._files / word) if word.endswith(".yaml") else word for word in shlex.split(command)]
-        args = main.make_parser().parse_args(words)
-        chosen: Callable[[Context, argparse.Namespace], int] = args.run
-        return main.run(self._context, chosen, args)
+        return run_command(self._context, self._parser.parse_args(words))

@@ -1,4 +1,4 @@
-"""The entry point: words to a command, errors to a line and an exit code.
+"""The entry point: words to a command.
 
 Imports stay inside the commands: `virtfn --help` loads neither netlink nor tables.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from virtfn.cli import change, conformance, demo, discover, plugins
 from virtfn.cli.context import Context, real_machine
-from virtfn.cli.exits import Exit, exit_of
-from virtfn.errors import VirtfnError
+from virtfn.cli.exits import Exit
+from virtfn.cli.running import run_command
 
 _EXITS = f"""\
 exit codes: {Exit.OK:d} in sync or done; {Exit.PENDING:d} changes pending (plan --exit-code); {Exit.REQUEST:d} the \
@@ -71,7 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     change.add_parsers(commands)
     plugins.add_parser(commands)
     conformance.add_parser(commands)
-    demo.add_parser(commands)
+    demo.add_parser(commands, whole=parser)
     return parser
 
 
@@ -85,26 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     folder: Path = args.state_dir or args.root / DEFAULT_FOLDER.relative_to("/")
     context = Context(journal_folder=folder, machine=lambda: real_machine(args.root))
-    return run(context, args.run, args)
-
-
-def run(context: Context, command: Callable[[Context, argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Run a command in a context; an error of the tree becomes one line and its exit code."""
-    try:
-        return int(command(context, args))
-    except VirtfnError as error:
-        context.error_console.print("error: ", style="bold red", end="")
-        context.error_console.print(f"{error} [{error.reason}]")
-        return exit_of(error)
-    except KeyboardInterrupt:
-        context.error_console.print("Interrupted. The same command goes on from here.")
-        return 130
-    except BrokenPipeError:  # `virtfn discover | head`
-        sys.stderr.close()
-        return Exit.OK
-    except Exception:
-        logging.getLogger(__name__).exception("a bug in virtfn; please report it with the lines below")
-        return Exit.INTERNAL
+    return run_command(context, args)
 
 
 if __name__ == "__main__":

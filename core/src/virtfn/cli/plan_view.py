@@ -50,8 +50,6 @@ def show_plan(context: Context, plan: Plan, inventory: Inventory) -> None:
     from rich.text import Text
 
     if not plan.steps:
-        if not plan.errors:
-            context.console.print("In sync: nothing to do.", style="green")
         return
     table = new_table("#", "DEVICE", "STEP", "DISRUPTION", "WHY")
     for number, step in enumerate(plan.steps, start=1):
