@@ -8,6 +8,7 @@ given up on after a time (`Files.write_slow`); the error says what was asked and
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from virtfn.host.reader import DEVICES, Reader, device_path
 from virtfn.host.refusals import host_error
 from virtfn.model import DeviceType, EswitchMode, PciAddress
 from virtfn.model.inventory import USERSPACE_DRIVERS
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Machine(Reader):
 
     def _write_num_vfs(self, pf: PciAddress, count: int) -> None:
         what = f"cannot set the number of VFs to {count}"
+        _say(pf, "number of VFs to %d", count)
         try:
             self._kernel.files.write_slow(
                 device_path(pf, "sriov_numvfs"), str(count), timeout=self._timeouts.set_num_vfs
@@ -196,6 +200,7 @@ class Machine(Reader):
             raise NotEffective(f"{function}: {what} (it is still bound to {left})", device=str(function))
 
     def _write_driver(self, function: PciAddress, path: str, what: str) -> None:
+        _say(function, "write to /%s", path)
         try:
             self._kernel.files.write_slow(path, str(function), timeout=self._timeouts.driver)
         except TimeoutError as error:
@@ -253,6 +258,7 @@ class Machine(Reader):
         wanted = [f"the MTU to {mtu}"] if mtu is not None else []
         wanted += [f"the link {'up' if up else 'down'}"] if up is not None else []
         what = f"cannot set {' and '.join(wanted)} on {link.name}"
+        _say(function, "set %s on %s", " and ".join(wanted), link.name)
         try:
             self._kernel.links.set_link(link.ifindex, mtu=mtu, up=up)
             now = self._kernel.links.link(link.name)
@@ -296,6 +302,7 @@ class Machine(Reader):
         link = self._require_link(pf)
         told = ", ".join(f"{name} {value}" for name, value in settings.items())
         what = f"cannot set {told} on VF {index}"
+        _say(pf, "set %s on VF %d", told, index)
         try:
             self._kernel.links.set_vf(link.ifindex, index, dict(settings))
         except OSError as error:
@@ -310,6 +317,7 @@ class Machine(Reader):
         """As `set_eswitch_mode`, for a device on any bus that has a devlink instance."""
         device = handle[1]
         what = f"cannot set the eswitch mode to {mode}"
+        _say(device, "eswitch mode to %s", mode)
         devlink = self._kernel.devlink
         try:
             devlink.set_eswitch_mode(handle, mode)
@@ -340,6 +348,7 @@ class Machine(Reader):
     # --- pieces -------------------------------------------------------------------------------------------------------
 
     def _write(self, function: PciAddress, name: str, text: str, *, what: str) -> None:
+        _say(function, "write %r to %s", text, name)
         try:
             self._kernel.files.write(device_path(function, name), text)
         except OSError as error:
@@ -348,3 +357,8 @@ class Machine(Reader):
     def _present(self, function: PciAddress, error: OSError) -> bool:
         """A netdev can go while its function stays: then ENODEV is not about the function."""
         return error.errno != errno.ENODEV or self.exists(function)
+
+
+def _say(device: object, message: str, *args: object) -> None:
+    """Log a write before it is made, so that the log's last line is what did not come back."""
+    _log.debug(f"%s: {message}", device, *args, extra={"device": str(device)})
