@@ -21,7 +21,7 @@ class Answering(Writer):
         super().__init__()
         self._report = report
 
-    def write(self, path: str, data: bytes, *, timeout: float) -> Report:  # noqa: ARG002
+    def write(self, path: str, data: bytes, *, timeout: float) -> Report:
         return self._report
 
 
