@@ -21,7 +21,7 @@ from virtfn.errors import (
 from virtfn.host.kernel import Process
 from virtfn.host.machine import Machine
 from virtfn.model import EswitchMode, PciAddress, Pf
-from virtfn.testing import FakeHost
+from virtfn.testing import Call, FakeHost
 
 IGB = PciAddress.parse("0000:01:00.0")
 OTHER = PciAddress.parse("0000:21:00.0")
@@ -134,7 +134,7 @@ def test_pf_that_is_gone(machine: Machine, host: FakeHost) -> None:
 class Nobody:
     """Finds no process, as in a container that does not see the host's."""
 
-    def vfio_users(self, address: str, *, group: int | None, devices: Sequence[str]) -> Sequence[Process]:  # noqa: ARG002
+    def vfio_users(self, address: str, *, group: int | None, devices: Sequence[str]) -> Sequence[Process]:
         return ()
 
 
@@ -211,6 +211,33 @@ def test_override_left_by_somebody_is_cleared_for_the_default_driver(machine: Ma
     vf = machine.vf_address(IGB, 0)
     host.kernel.files.write(f"sys/bus/pci/devices/{vf}/driver_override", "vfio-pci")
     assert machine.bind_driver(vf, None) == "igbvf"
+
+
+def test_override_left_beside_a_bound_driver_is_cleared(machine: Machine, host: FakeHost) -> None:
+    machine.set_num_vfs(IGB, 1, probe=False)
+    vf = machine.vf_address(IGB, 0)
+    machine.bind_driver(vf, "vfio-pci")
+    host.kernel.files.write(f"sys/bus/pci/devices/{vf}/driver_override", "vfio-pci")
+    assert machine.bind_driver(vf, "vfio-pci") == "vfio-pci"
+    assert pf(machine).vfs[0].driver_override is None
+
+
+def test_writes_without_effect_are_found_out(machine: Machine, host: FakeHost) -> None:
+    machine.set_num_vfs(IGB, 1, probe=False)
+    vf = machine.vf_address(IGB, 0)
+
+    def clearing(call: Call) -> bool:
+        return call.target.endswith("driver_override") and call.value == "\n"
+
+    host.fail(clearing, lie=True)
+    with pytest.raises(NotEffective, match="cannot clear driver_override"):
+        machine.bind_driver(vf, "vfio-pci")
+    host.fail("write */sriov_drivers_autoprobe", lie=True)
+    with pytest.raises(NotEffective, match="cannot set sriov_drivers_autoprobe to 0"):
+        machine.set_drivers_autoprobe(IGB, False)
+    host.fail("set_vf *", lie=True)
+    with pytest.raises(NotEffective, match="mac reads 00:00:00:00:00:00"):
+        machine.set_vf(IGB, 0, {"mac": "02:00:00:00:00:11"})
 
 
 def test_driver_that_is_not_loaded(machine: Machine) -> None:

@@ -33,6 +33,10 @@ from virtfn.model.inventory import USERSPACE_DRIVERS
 _log = logging.getLogger(__name__)
 
 
+_ROUNDED = frozenset({"min_tx_rate", "max_tx_rate"})
+"""Settings that hardware has in steps of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long things may take, in seconds."""
@@ -122,7 +126,10 @@ class Machine(Reader):
 
     def set_drivers_autoprobe(self, pf: PciAddress, enabled: bool) -> None:
         """See `Host`."""
-        self._write(pf, "sriov_drivers_autoprobe", "1" if enabled else "0", what="cannot set sriov_drivers_autoprobe")
+        what = "cannot set sriov_drivers_autoprobe"
+        self._write(pf, "sriov_drivers_autoprobe", "1" if enabled else "0", what=what)
+        if (now := self._number(pf, "sriov_drivers_autoprobe")) is not None and bool(now) is not enabled:
+            raise NotEffective(f"{pf}: {what} to {int(enabled)} (it reads {now} afterwards)", device=str(pf))
 
     # --- drivers ------------------------------------------------------------------------------------------------------
 
@@ -131,6 +138,7 @@ class Machine(Reader):
         self.require(function)
         current = self.driver(function)
         if current is not None and (current == driver or (driver is None and current not in USERSPACE_DRIVERS)):
+            self._clear_override(function)  # a process that was killed between bind and this has left it
             return current
         if driver is not None and not self._kernel.files.exists(f"sys/bus/pci/drivers/{driver}"):
             raise KernelRefused(
@@ -143,8 +151,7 @@ class Machine(Reader):
 
     def _bind_default(self, function: PciAddress) -> str | None:
         what = "cannot be bound to its default driver"
-        if (self.pci_attribute(function, "driver_override") or "(null)") != "(null)":
-            self._clear_override(function)
+        self._clear_override(function)
         pf = self._kernel.files.readlink(device_path(function, "physfn"))
         if pf is None:
             self._write_driver(function, "sys/bus/pci/drivers_probe", what)
@@ -179,8 +186,13 @@ class Machine(Reader):
         return bound
 
     def _clear_override(self, function: PciAddress) -> None:
+        if (self.pci_attribute(function, "driver_override") or "(null)") == "(null)":
+            return
+        what = "cannot clear driver_override"
         # an empty write does nothing: a line feed is what clears it
-        self._write(function, "driver_override", "\n", what="cannot clear driver_override")
+        self._write(function, "driver_override", "\n", what=what)
+        if (left := self.pci_attribute(function, "driver_override") or "(null)") != "(null)":
+            raise NotEffective(f"{function}: {what} (it reads {left} afterwards)", device=str(function))
 
     def unbind_driver(self, function: PciAddress) -> None:
         """See `Host`."""
@@ -305,8 +317,13 @@ class Machine(Reader):
         _say(pf, "set %s on VF %d", told, index)
         try:
             self._kernel.links.set_vf(link.ifindex, index, dict(settings))
+            now = self._vf_settings(link).get(index)
         except OSError as error:
             raise host_error(error, device=str(pf), what=what, present=self._present(pf, error)) from error
+        for name, wanted in settings.items():
+            seen = getattr(now, name, None)  # None: the driver does not say
+            if name not in _ROUNDED and seen is not None and str(seen).lower() != str(wanted).lower():
+                raise NotEffective(f"{pf}: {what} ({name} reads {seen} afterwards)", device=str(pf))
 
     def set_eswitch_mode(self, pf: PciAddress, mode: EswitchMode) -> None:
         """See `Host`."""
