@@ -6,7 +6,7 @@ import pytest
 
 from virtfn.errors import JournalError
 from virtfn.journal import Journal
-from virtfn.model import DesiredPf, Netdev, PciAddress, PciId, Pf, Vf, VfSettings
+from virtfn.model import DesiredPf, Netdev, PciAddress, PciId, Pf, Vf, VfBaseline, VfSettings
 
 ADDRESS = PciAddress.parse("0000:01:00.0")
 MAC = "52:54:00:aa:00:00"
@@ -58,6 +58,17 @@ def test_first_baseline_stays_whatever_comes_later(journal: Journal) -> None:
     records, _ = journal.load({ADDRESS: pf(vfs=4)})
     assert records[ADDRESS].baseline.num_vfs == 0
     assert records[ADDRESS].applied == DesiredPf(ADDRESS, 4)
+
+
+def test_drivers_that_are_owed_stay_on_record_until_the_apply_is_done(journal: Journal) -> None:
+    owed = (VfBaseline(3, driver=None),)
+    record = journal.begin(pf(), None, WANT, owed=owed)
+    assert journal.load({ADDRESS: pf()})[0][ADDRESS].owed == owed
+    record = journal.applied(record, WANT)
+    assert (record.owed, record.applied) == ((), WANT)
+    record = journal.begin(pf(vfs=4), record, WANT, owed=owed)
+    assert journal.load({ADDRESS: pf()})[0][ADDRESS].owed == owed
+    assert journal.applied(record, WANT).owed == ()
 
 
 def test_record_knows_who_manages_the_pf_now(journal: Journal) -> None:

@@ -34,6 +34,8 @@ class Record:
     """How the PF was before virtfn first touched it, as the state to be in after release."""
     applied: DesiredPf | None = None
     """What was last brought about whole; None: never finished."""
+    owed: tuple[VfBaseline, ...] = ()
+    """VFs in no group that the apply under way has to give a driver: should it be cut off, the next one does."""
 
 
 def identity_of(pf: Pf) -> PfIdentity:
@@ -53,7 +55,14 @@ def baseline_of(pf: Pf) -> DesiredPf:
         drivers_autoprobe=pf.drivers_autoprobe,
         release=True,
         vfs=tuple(
-            VfBaseline(index=vf.index, driver=vf.driver, mac=vf.settings.mac if vf.settings else None) for vf in pf.vfs
+            VfBaseline(
+                index=vf.index,
+                driver=vf.driver,
+                mac=vf.settings.mac if vf.settings else None,
+                mtu=vf.netdev.mtu if vf.netdev else None,
+                driver_override=vf.driver_override,
+            )
+            for vf in pf.vfs
         ),
     )
 
@@ -106,24 +115,26 @@ class Journal:
                 moved.append(self._move_aside(path))
         return tuple(moved)
 
-    def begin(self, pf: Pf, record: Record | None, want: DesiredPf) -> Record:
+    def begin(self, pf: Pf, record: Record | None, want: DesiredPf, *, owed: tuple[VfBaseline, ...] = ()) -> Record:
         """The PF is about to be touched: its baseline is on disk when this returns. The first baseline stays.
 
         Whether somebody else manages the PF is kept up to date in it, as then only its VFs are given back.
+
+        :param owed: see `Record`.
         """
         before = record or Record(version=VERSION, identity=identity_of(pf), baseline=baseline_of(pf))
         baseline = replace(before.baseline, externally_managed=want.externally_managed)
-        if record is not None and record.baseline == baseline:
+        if record is not None and (record.baseline, record.owed) == (baseline, owed):
             return record
-        record = replace(before, baseline=baseline)
+        record = replace(before, baseline=baseline, owed=owed)
         self._write(record)
         return record
 
     def applied(self, record: Record, want: DesiredPf) -> Record:
         """All steps for the PF are done."""
-        if record.applied == want:
+        if record.applied == want and not record.owed:
             return record
-        record = replace(record, applied=want)
+        record = replace(record, applied=want, owed=())
         self._write(record)
         return record
 

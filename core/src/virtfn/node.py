@@ -75,6 +75,7 @@ class Node:
             desired,
             self.registry.hooks,
             baselines={address: record.baseline for address, record in observation.records.items()},
+            owed={address: record.owed for address, record in observation.records.items()},
         )
         return Plan(steps=plan.steps, problems=(*observation.problems, *plan.problems))
 

@@ -308,6 +308,51 @@ def test_autoprobe_left_off_by_a_crash_is_put_right(
     assert unknown == Plan(), "without a journal it is the admin's own choice"
 
 
+def test_driver_that_a_crash_took_from_a_vf_in_no_group_is_given_back(
+    pf: Make, vf: MakeVf, registry: Registry, inventory: Callable[..., Inventory]
+) -> None:
+    card = pf(vfs=(vf(0), vf(1, driver=None), vf(2, driver=None), vf(3, driver=None)))
+    want = DesiredPf(card.address, 4, groups=(VfGroup(VfRange(0, 0), "r"),))
+    baseline = DesiredPf(card.address, 0, drivers_autoprobe=True, release=True)
+    owed = (VfBaseline(0), VfBaseline(1), VfBaseline(2, driver="vfio-pci"))
+    planned = make_plan(
+        inventory(card),
+        DesiredState((want,)),
+        registry.hooks,
+        baselines={card.address: baseline},
+        owed={card.address: owed},
+    )
+    assert told(planned) == ["VF 1: bind to its network driver", "VF 2: bind to vfio-pci"], (
+        "VF 3 is as the admin left it"
+    )
+    assert planned.affects == ()
+    assert [step.optional for step in planned.steps] == [True, False]
+
+
+@pytest.mark.parametrize(("driver", "kind"), [("cardvf", DeviceType.NETDEVICE), ("vfio-pci", DeviceType.VFIO_PCI)])
+def test_override_that_a_crash_left_is_taken_away_without_harm(
+    pf: Make, vf: MakeVf, plan: Planner, driver: str, kind: DeviceType
+) -> None:
+    card = pf(vfs=(replace(vf(0, driver=driver), driver_override="vfio-pci"),))
+    planned = plan(card, num_vfs=1, groups=(VfGroup(VfRange(0, 0), "r", device_type=kind),))
+    assert [step.op for step in planned.steps] == [steps.BIND_DRIVER]
+    assert (planned.disruption, planned.affects) == (Disruption.NONE, ())
+    released = plan(card, **release(num_vfs=1, vfs=(VfBaseline(0, driver=driver),)))
+    assert [step.op for step in released.steps] == [steps.BIND_DRIVER]
+    kept = plan(card, **release(num_vfs=1, vfs=(VfBaseline(0, driver=driver, driver_override="vfio-pci"),)))
+    assert kept == Plan(), "it was there before virtfn touched the PF"
+
+
+def test_release_gives_vfs_their_mtu_back(pf: Make, vf: MakeVf, plan: Planner) -> None:
+    was = (VfBaseline(0, driver="cardvf", mtu=1400), VfBaseline(1, driver="cardvf", mtu=1400))
+    now = pf(vfs=(vf(0), vf(1, driver="vfio-pci")))
+    assert told(plan(now, **release(num_vfs=2, vfs=was))) == [
+        "VF 0: MTU 1400",
+        "VF 1: bind to its network driver",
+        "VF 1: MTU 1400",
+    ]
+
+
 def test_missing_pf_is_named(pf: Make, registry: Registry, inventory: Callable[..., Inventory]) -> None:
     want = DesiredPf(replace(pf().address, bus=0x99), 1, name="ens9")
     planned = make_plan(inventory(pf()), DesiredState((want,)), registry.hooks)

@@ -74,6 +74,10 @@ class VfBaseline:
     driver: str | None = None
     mac: str | None = None
     """Administrative MAC, None or all zero: not set."""
+    mtu: int | None = None
+    """Bytes, of the VF's own netdev; None: there was none, or it is not known."""
+    driver_override: str | None = None
+    """None: there was none, and none is left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class DesiredPf:
     release: bool = False
     """The PF is being given back: values are those the journal recorded before the first touch."""
     vfs: tuple[VfBaseline, ...] = ()
-    """Release only: the VFs that were there."""
+    """Release: the VFs that were there. Otherwise: VFs in no group that an apply that was cut off owes a driver."""
 
     def group_of(self, index: int) -> VfGroup | None:
         """The first group whose range holds the VF, or None."""

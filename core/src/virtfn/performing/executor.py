@@ -23,6 +23,7 @@ from virtfn.model import (
     Plan,
     Step,
     StepOutcome,
+    VfBaseline,
     steps,
 )
 from virtfn.performing.operations import check_args, perform_standard
@@ -151,6 +152,7 @@ class _Book:
             pf = inventory.pf(want.address)
             if pf is not None and not refused & {pf.label, str(pf.address), pf.address.slot}:
                 self._open[str(want.address)] = want
+        self._owed = {key: _owed(want, plan) for key, want in self._open.items()}
         self._left = {key: sum(1 for step in plan.steps if key in self._keys(step)) for key in self._open}
 
     def _keys(self, step: Step) -> tuple[str, ...]:
@@ -162,7 +164,9 @@ class _Book:
             want = self._open[key]
             pf = self._inventory.pf(want.address)
             if pf is not None:
-                self._records[want.address] = self._journal.begin(pf, self._records.get(want.address), want)
+                self._records[want.address] = self._journal.begin(
+                    pf, self._records.get(want.address), want, owed=self._owed[key]
+                )
 
     def end(self, step: Step) -> None:
         for key in self._keys(step):
@@ -183,5 +187,19 @@ class _Book:
         if want.release:
             self._journal.forget(want.address)
             return
-        record = self._journal.begin(pf, self._records.get(want.address), want)
+        record = self._journal.begin(pf, self._records.get(want.address), want, owed=self._owed[key])
         self._records[want.address] = self._journal.applied(record, want)
+
+
+def _owed(want: DesiredPf, plan: Plan) -> tuple[VfBaseline, ...]:
+    """VFs in no group that the plan gives a driver: nothing in the request says so, were the plan cut off before."""
+    if want.release:
+        return ()
+    return tuple(
+        VfBaseline(step.args["vf"], driver=step.args["driver"])
+        for step in plan.steps
+        if step.op == steps.BIND_DRIVER
+        and step.target == str(want.address)
+        and {"vf", "driver"} <= step.args.keys()
+        and want.group_of(step.args["vf"]) is None
+    )

@@ -20,6 +20,7 @@ from virtfn.model import (
     Problem,
     Severity,
     Step,
+    VfBaseline,
     steps,
 )
 from virtfn.planning.checks import check, missing
@@ -58,12 +59,14 @@ def make_plan(
     hooks: Callable[[Adapter], AdapterHooks],
     *,
     baselines: Mapping[PciAddress, DesiredPf] | None = None,
+    owed: Mapping[PciAddress, tuple[VfBaseline, ...]] | None = None,
 ) -> Plan:
     """The plan from `inventory` to `desired`. A PF that is not named in `desired` is not touched.
 
     :param hooks: the plan hooks of an adapter that has an owner.
     :param baselines: how PFs were before the first touch, from the journal; what an apply that was cut off left behind
         of virtfn's own doing is put right from it.
+    :param owed: VFs in no group that such an apply has left without a driver, from the journal.
     """
     planned: list[Step] = []
     problems: list[Problem] = []
@@ -73,7 +76,7 @@ def make_plan(
     for adapter in sorted(inventory.adapters, key=lambda adapter: adapter.pfs[0].address):
         wanted = [want for pf in adapter.pfs if (want := desired.pf(pf.address)) is not None]
         if wanted:
-            wanted = [_with_baseline(want, baselines or {}) for want in wanted]
+            wanted = [_with_baseline(want, baselines or {}, owed or {}) for want in wanted]
             try:
                 found, wrong = _plan_adapter(adapter, wanted, inventory.platform, hooks)
             except VirtfnError as error:  # one plugin's failure is its adapter's problem only
@@ -103,11 +106,15 @@ def _failed(adapter: Adapter, error: VirtfnError) -> Problem:
     return Problem(object=adapter.address, message=str(error), reason=error.reason)
 
 
-def _with_baseline(want: DesiredPf, baselines: Mapping[PciAddress, DesiredPf]) -> DesiredPf:
+def _with_baseline(
+    want: DesiredPf,
+    baselines: Mapping[PciAddress, DesiredPf],
+    owed: Mapping[PciAddress, tuple[VfBaseline, ...]],
+) -> DesiredPf:
     baseline = baselines.get(want.address)
     if want.release or baseline is None or want.externally_managed:
         return want
-    return replace(want, drivers_autoprobe=baseline.drivers_autoprobe)
+    return replace(want, drivers_autoprobe=baseline.drivers_autoprobe, vfs=owed.get(want.address, ()))
 
 
 def _plan_adapter(

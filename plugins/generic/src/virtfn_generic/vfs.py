@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from virtfn.model import DesiredPf, DeviceType, LinkType, Pf, Step, Vf, VfBaseline, VfGroup, steps
 from virtfn.model.inventory import UNSET_MAC, USERSPACE_DRIVERS
 
+_OVERRIDDEN = "with a driver_override that keeps other drivers away"
+
 
 def derived_mac(pf: Pf, index: int) -> str | None:
     """A MAC for a VF that has none: locally administered, the same after every reboot, from the PF's own and the index.
@@ -35,8 +37,9 @@ def plan_vfs_of(pf: Pf, want: DesiredPf, planned: Sequence[Step]) -> list[Step]:
         if vf is None and want.externally_managed:
             continue  # somebody else will make it
         taken = index in unbound
+        was = next((baseline for baseline in want.vfs if baseline.index == index), None)
         if want.release:
-            found += _plan_release(pf, index, vf, next((b for b in want.vfs if b.index == index), None), taken=taken)
+            found += _plan_release(pf, index, vf, was, taken=taken)
         elif group := want.group_of(index):
             found += _plan_group(pf, index, vf, group, taken=taken)
         elif vf is None:
@@ -46,6 +49,9 @@ def plan_vfs_of(pf: Pf, want: DesiredPf, planned: Sequence[Step]) -> list[Step]:
         elif taken:
             driver = vf.driver if vf.in_userspace else None
             found.append(steps.bind_driver(pf, index, driver, why=f"back to {vf.driver}, as before"))
+        elif was is not None and (vf.driver is None or vf.driver_override is not None):
+            why = "an apply that was cut off left it " + (_OVERRIDDEN if vf.driver else "without its driver")
+            found.append(steps.bind_driver(pf, index, was.driver, optional=was.driver is None, why=why))
     return found
 
 
@@ -67,6 +73,9 @@ def _plan_group(pf: Pf, index: int, vf: Vf | None, group: VfGroup, *, taken: boo
                 why=f"{wanted} wanted{_for(group)}, {seen} seen",
             )
         )
+    elif vf is not None and vf.driver_override is not None:
+        named = driver if userspace else None
+        found.append(steps.bind_driver(pf, index, named, why=f"on {driver} already, and {_OVERRIDDEN}"))
     if group.mtu is not None and not userspace:
         seen_mtu = vf.netdev.mtu if vf and vf.netdev and not bind else None
         # a bound VF without a netdev here is in a pod's network namespace: its MTU is not known, and not ours
@@ -99,7 +108,7 @@ def _keep_mac(pf: Pf, index: int, vf: Vf | None) -> list[Step]:
 
 
 def _plan_release(pf: Pf, index: int, vf: Vf | None, was: VfBaseline | None, *, taken: bool) -> list[Step]:
-    """A VF that was there before virtfn first touched the PF goes back to the driver and MAC it had."""
+    """A VF that was there before virtfn first touched the PF goes back to the MAC, driver and MTU it had."""
     if was is None:
         return []
     found: list[Step] = []
@@ -111,12 +120,19 @@ def _plan_release(pf: Pf, index: int, vf: Vf | None, was: VfBaseline | None, *, 
     driver = None if vf is None or taken else vf.driver
     lost = vf if driver is not None else None
     if was.driver == driver:
-        return found
-    if was.driver is None:
+        if vf is not None and vf.driver_override is not None and was.driver_override is None and driver is not None:
+            named = driver if vf.in_userspace else None
+            found.append(steps.bind_driver(pf, index, named, why=f"on {driver} already, and {_OVERRIDDEN}"))
+        seen = vf.netdev.mtu if vf is not None and vf.netdev is not None else None
+        if was.mtu is not None and seen is not None and seen != was.mtu:
+            found.append(steps.set_vf_link(pf, index, mtu=was.mtu, why=why))
+    elif was.driver is None:
         if vf is not None and not taken:
             found.append(steps.unbind_driver(pf, vf, why=why))
     elif was.driver in USERSPACE_DRIVERS:
         found.append(steps.bind_driver(pf, index, was.driver, lost=lost, why=why))
     elif driver is None or driver in USERSPACE_DRIVERS:
         found.append(steps.bind_driver(pf, index, None, lost=lost, why=why))
+        if was.mtu is not None:
+            found.append(steps.set_vf_link(pf, index, mtu=was.mtu, why=why))
     return found
