@@ -4,6 +4,7 @@
 """
 
 from virtfn.policy.desired import desired_state
+from virtfn.policy.device_plugin import render_device_plugin_config
 from virtfn.policy.documents import Document, load_documents
 from virtfn.policy.merge import Rendered, render_node_state
 from virtfn.policy.status import state_of, status_interfaces
@@ -13,6 +14,7 @@ __all__ = [
     "Rendered",
     "desired_state",
     "load_documents",
+    "render_device_plugin_config",
     "render_node_state",
     "state_of",
     "status_interfaces",
