@@ -4,7 +4,16 @@ import pytest
 
 from virtfn.model import VfRange
 from virtfn.model.crd import NicSelector
-from virtfn.policy.selection import mismatch, net_filter_matches, selects, selects_node, vf_range, vf_range_entry
+from virtfn.policy.selection import (
+    Mismatch,
+    mismatch,
+    net_filter_matches,
+    node_mismatch,
+    selects,
+    selects_node,
+    vf_range,
+    vf_range_entry,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,8 +38,29 @@ from virtfn.policy.selection import mismatch, net_filter_matches, selects, selec
 def test_all_given_parts_must_hold(make_nic, selector, why):
     found = NicSelector.model_validate(selector)
     nic = make_nic(altNames=["data0"])
-    assert mismatch(found, nic) == why
+    first = mismatch(found, nic)
+    assert (str(first) if first else None) == why
     assert selects(found, nic) == (why is None)
+
+
+def test_a_mismatch_tells_what_was_asked_for_and_what_is_there(make_nic):
+    found = mismatch(NicSelector(vendor="8086", pfNames=("x", "y#0-1")), make_nic(altNames=["data0"]))
+    assert found == Mismatch("pfNames", ("x", "y#0-1"), ("ens803f1", "data0"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "first"),
+    [
+        ({"a": "1", "b": "2"}, None),
+        ({"b": "2"}, Mismatch("a", ("1",))),
+        ({"a": "1", "b": "3"}, Mismatch("b", ("2",), ("3",))),
+        ({"a": "1", "b": ""}, Mismatch("b", ("2",), ("",))),
+    ],
+)
+def test_of_a_node_the_first_label_that_differs_is_told(make_policy, labels, first):
+    spec = make_policy("p", nodeSelector={"b": "2", "a": "1"}).spec
+    assert node_mismatch(spec, labels) == first
+    assert selects_node(spec, labels) == (first is None)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
@@ -32,8 +32,8 @@ from virtfn.model.crd import (
     VfGroupSpec,
 )
 from virtfn.policy.bridges import NO_BRIDGES, Bridges, apply_bridge, bridge_fault, bridges_spec
-from virtfn.policy.reading import faults_of, name_of, policy_label, read_node_state
-from virtfn.policy.selection import mismatch, selects, selects_node, vf_range, vf_range_entry
+from virtfn.policy.reading import Fault, faults_of, name_of, policy_label, read_node_state
+from virtfn.policy.selection import Mismatch, mismatch, node_mismatch, vf_range, vf_range_entry
 
 _SHOWN_NICS = 4
 
@@ -47,6 +47,29 @@ class Rendered(NamedTuple):
     problems: tuple[Problem, ...]
 
 
+class Recorder(Protocol):
+    """Is told of each decision of the merge, in the order they are made: what `virtfn.policy.explain` is made of."""
+
+    def not_this_node(self, policy: SriovNetworkNodePolicy, why: Mismatch) -> None:
+        """The node selector does not hold."""
+
+    def refused(self, policy: SriovNetworkNodePolicy, fault: Fault) -> None:
+        """The policy asks for what cannot be, and is passed over."""
+
+    def not_this_nic(self, policy: SriovNetworkNodePolicy, pf: InterfaceStatus, why: Mismatch) -> None:
+        """The NIC selector does not hold."""
+
+    def applied(
+        self,
+        policy: SriovNetworkNodePolicy,
+        pf: InterfaceStatus,
+        *,
+        before: InterfaceSpec | None,
+        after: InterfaceSpec | None,
+    ) -> None:
+        """The policy changed the PF's entry; both None: it selects the PF and makes no VFs."""
+
+
 def render_node_state(
     policies: Iterable[SriovNetworkNodePolicy | Mapping[str, Any]],
     node: Mapping[str, Any] | None,
@@ -54,6 +77,7 @@ def render_node_state(
     *,
     rdma_mode: Literal["shared", "exclusive"] | None = None,
     manage_bridges: bool = True,
+    recorder: Recorder | None = None,
 ) -> Rendered:
     """What the policies want of one node. The order they come in does not matter.
 
@@ -62,6 +86,7 @@ def render_node_state(
     :param state: the node's state, for `status.interfaces`; or just these.
     :param rdma_mode: of the node's pool.
     :param manage_bridges: whether software bridges are rendered.
+    :param recorder: is told what was decided, and why.
     :returns: the spec, and problems about policies: errors for malformed ones and for VF ranges beyond `numVfs`,
         warnings for those that select nothing here.
     :raises InvalidDocument: the state is plain data and malformed.
@@ -73,21 +98,34 @@ def render_node_state(
     applied: dict[str, SriovNetworkNodePolicy] = {}
     previous: int | None = None
     for policy in readable:
-        if node is not None and not selects_node(policy.spec, _labels_of(node)):
+        elsewhere = node_mismatch(policy.spec, _labels_of(node)) if node is not None else None
+        if elsewhere is not None:
+            if recorder is not None:
+                recorder.not_this_node(policy, elsewhere)
             continue
         label = policy_label(policy.name)
         if manage_bridges and (fault := bridge_fault(policy.spec)) is not None:
             problems.append(fault.problem(label))
+            if recorder is not None:
+                recorder.refused(policy, fault)
             continue
-        selected = [pf for pf in interfaces if selects(policy.spec.nic_selector, pf)]
+        selected = []
+        for pf in interfaces:
+            why = mismatch(policy.spec.nic_selector, pf)
+            if why is None:
+                selected.append(pf)
+            elif recorder is not None:
+                recorder.not_this_nic(policy, pf, why)
         if not selected:
             problems.append(_selects_nothing(policy, interfaces))
         elif policy.spec.num_vfs == 0:
             problems.append(_makes_no_vfs(label))
         for pf in selected:
+            old, new = rendered.get(pf.pci_address), None
             if policy.spec.num_vfs > 0:
-                old = rendered.get(pf.pci_address)
-                rendered[pf.pci_address] = _apply(policy, pf, old, equal=policy.spec.priority == previous)
+                new = rendered[pf.pci_address] = _apply(policy, pf, old, equal=policy.spec.priority == previous)
+            if recorder is not None:
+                recorder.applied(policy, pf, before=old if new else None, after=new)
             if manage_bridges:
                 bridges = apply_bridge(bridges, policy.spec, pf)
         applied[policy.name] = policy
