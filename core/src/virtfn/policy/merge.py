@@ -50,23 +50,19 @@ class Rendered(NamedTuple):
 class Recorder(Protocol):
     """Is told of each decision of the merge, in the order they are made: what `virtfn.policy.explain` is made of."""
 
-    def not_this_node(self, policy: SriovNetworkNodePolicy, why: Mismatch) -> None:
+    def considered(self, policy: SriovNetworkNodePolicy) -> None:
+        """The policy is next; what follows is about it."""
+
+    def not_this_node(self, why: Mismatch) -> None:
         """The node selector does not hold."""
 
-    def refused(self, policy: SriovNetworkNodePolicy, fault: Fault) -> None:
+    def refused(self, fault: Fault) -> None:
         """The policy asks for what cannot be, and is passed over."""
 
-    def not_this_nic(self, policy: SriovNetworkNodePolicy, pf: InterfaceStatus, why: Mismatch) -> None:
+    def not_this_nic(self, pf: InterfaceStatus, why: Mismatch) -> None:
         """The NIC selector does not hold."""
 
-    def applied(
-        self,
-        policy: SriovNetworkNodePolicy,
-        pf: InterfaceStatus,
-        *,
-        before: InterfaceSpec | None,
-        after: InterfaceSpec | None,
-    ) -> None:
+    def applied(self, pf: InterfaceStatus, *, before: InterfaceSpec | None, after: InterfaceSpec | None) -> None:
         """The policy changed the PF's entry; both None: it selects the PF and makes no VFs."""
 
 
@@ -98,16 +94,18 @@ def render_node_state(
     applied: dict[str, SriovNetworkNodePolicy] = {}
     previous: int | None = None
     for policy in readable:
+        if recorder is not None:
+            recorder.considered(policy)
         elsewhere = node_mismatch(policy.spec, _labels_of(node)) if node is not None else None
         if elsewhere is not None:
             if recorder is not None:
-                recorder.not_this_node(policy, elsewhere)
+                recorder.not_this_node(elsewhere)
             continue
         label = policy_label(policy.name)
         if manage_bridges and (fault := bridge_fault(policy.spec)) is not None:
             problems.append(fault.problem(label))
             if recorder is not None:
-                recorder.refused(policy, fault)
+                recorder.refused(fault)
             continue
         selected = []
         for pf in interfaces:
@@ -115,7 +113,7 @@ def render_node_state(
             if why is None:
                 selected.append(pf)
             elif recorder is not None:
-                recorder.not_this_nic(policy, pf, why)
+                recorder.not_this_nic(pf, why)
         if not selected:
             problems.append(_selects_nothing(policy, interfaces))
         elif policy.spec.num_vfs == 0:
@@ -125,7 +123,7 @@ def render_node_state(
             if policy.spec.num_vfs > 0:
                 new = rendered[pf.pci_address] = _apply(policy, pf, old, equal=policy.spec.priority == previous)
             if recorder is not None:
-                recorder.applied(policy, pf, before=old if new else None, after=new)
+                recorder.applied(pf, before=old if new else None, after=new)
             if manage_bridges:
                 bridges = apply_bridge(bridges, policy.spec, pf)
         applied[policy.name] = policy
