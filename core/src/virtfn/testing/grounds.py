@@ -99,7 +99,7 @@ class FakeGround:
         # a function without SR-IOV is what a VM is given: a profile of one stands for that VM
         self._host = host = FakeHost(virtual=self.profile.sriov is None)
         card = host.add_card(self.profile, address="0000:3b:00")
-        host.add_card(self.profile, address="0000:5e:00")
+        host.add_card(self.profile, address="0000:5e:00", ports=1)
         self.pfs = tuple(card.pf_address(port) for port in range(card.ports))
         return host.kernel
 

@@ -44,7 +44,8 @@ def arrange(machine: Machine, start: Start) -> None:
         if pf.mode not in (None, machine.pf(pf.address).eswitch_mode):
             assert pf.mode is not None
             machine.set_eswitch_mode(pf.address, pf.mode)
-        machine.set_num_vfs(pf.address, pf.num_vfs)
+        if len(machine.vf_addresses(pf.address)) != pf.num_vfs:
+            machine.set_num_vfs(pf.address, pf.num_vfs)
         if pf.userspace:
             machine.load_module(DeviceType.VFIO_PCI.value)
         for index in pf.userspace:

@@ -100,7 +100,7 @@ def _check_plan(plan: Plan, inventory: Inventory, scenario: Scenario, *, perform
 def _check_problem(problem: Problem, inventory: Inventory, scenario: Scenario) -> None:
     if problem.reason in reasons(PluginError):
         raise Broken(f"{scenario}: {problem}")
-    known = {adapter.address for adapter in inventory.adapters}
+    known = {NODE, *(adapter.address for adapter in inventory.adapters)}
     known |= {name for pf in inventory.pfs() for name in (str(pf.address), pf.label)}
     if problem.object not in known:
         raise Broken(f"{scenario}: a problem is about {problem.object!r}, which is no device here: {problem}")

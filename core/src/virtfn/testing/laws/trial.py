@@ -45,7 +45,7 @@ class Trial:
     :param examples: generated scenarios a law, besides those that it always tries; where the ground carries many.
     """
 
-    def __init__(self, subject: Subject, ground: Ground, *, examples: int = 12) -> None:
+    def __init__(self, subject: Subject, ground: Ground, *, examples: int = 10) -> None:
         self.subject = subject
         self.ground = ground
         self._examples = examples if Ability.MANY in ground.abilities else 0
