@@ -2,6 +2,7 @@
 
 Zero values are absent, as the Go types of this API have it: `0`, `false`, `""`, empty lists and maps are left out of
 what `to_wire` gives, except for the fields a class lists in `always_present`; reading takes `null` and `""` for absent.
+Where a zero is a value of its own, the class lists the field in `own_zero`: only None is absent there.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class WireModel(BaseModel):
     always_present: ClassVar[frozenset[str]] = frozenset()
     """Python names of the fields that stay on the wire when they are zero."""
 
+    own_zero: ClassVar[frozenset[str]] = frozenset()
+    """Python names of the fields whose zero is a value of its own, read and written like any other."""
+
     @model_validator(mode="before")
     @classmethod
     def _drop_absent(cls, data: Any) -> Any:
@@ -66,13 +70,18 @@ class WireModel(BaseModel):
                     "unknown field",
                     {"name": unknown[0], "near": near[match[0]] if match else None, "known": known},
                 )
-        return {name: value for name, value in data.items() if value is not None and value != ""}
+        kept = {cls.model_fields[name].alias or name for name in cls.own_zero}
+        return {name: value for name, value in data.items() if value is not None and (value != "" or name in kept)}
 
     @model_serializer(mode="wrap")
     def _omit_zero(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
         for name, field in type(self).model_fields.items():
-            if name not in self.always_present and not getattr(self, name):
+            if name in self.always_present:
+                continue
+            value = getattr(self, name)
+            empty = isinstance(value, StatusModel) and not data.get(field.alias or name, data.get(name))
+            if empty or (value is None if name in self.own_zero else not value):
                 data.pop(field.alias or name, None)
                 data.pop(name, None)
         return data
