@@ -8,12 +8,12 @@ operators write them, so that a cluster which changes over finds its NetworkAtta
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from virtfn.errors import InvalidDocument
-from virtfn.model.crd import GROUP, ObjectMeta
+from virtfn.model.crd import GROUP, OVSNetwork, SriovIBNetwork, SriovNetwork
 from virtfn.policy.raw_json import indented, one_object, several_objects
 
 NAD_API_VERSION: Final = "k8s.cni.cncf.io/v1"
@@ -28,15 +28,7 @@ Members = Iterator[tuple[str, str]]
 """Keys of a JSON object with their values as JSON text."""
 
 
-class Network(Protocol):
-    """A SriovNetwork, SriovIBNetwork or OVSNetwork."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def metadata(self) -> ObjectMeta: ...
-    @property
-    def spec(self) -> Any: ...
+Network = SriovNetwork | SriovIBNetwork | OVSNetwork
 
 
 def render_network(
@@ -144,15 +136,30 @@ def _annotations(definition: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _config(network: Network, cni_version: str) -> str:
     """The CNI configuration as JSON on one line: a single plugin, or a list when there are meta plugins."""
-    kind, members = _KINDS[network.kind]
-    plugin = [("type", _json(kind)), *members(network)]
+    plugin = list(_plugin(network))
     head = [("cniVersion", _json(cni_version)), ("name", _json(network.metadata.name))]
     if not (chained := _meta_plugins(network)):
         return _object([*head, *plugin])
     return _object([*head, ("plugins", f"[{','.join([_object(plugin), *chained])}]")])
 
 
-def _sriov(network: Network) -> Members:
+def _plugin(network: Network) -> Members:
+    """What the CNI plugin of the network's kind is told."""
+    match network:
+        case SriovNetwork():
+            yield "type", _json("sriov")
+            yield from _sriov(network)
+        case SriovIBNetwork():
+            yield "type", _json("ib-sriov")
+            yield from _capabilities(network)
+            yield from _given("link_state", network.spec.link_state)
+        case OVSNetwork():
+            yield "type", _json("ovs")
+            yield from _ovs(network)
+    yield from _ipam(network)
+
+
+def _sriov(network: SriovNetwork) -> Members:
     spec = network.spec
     yield "vlan", _json(spec.vlan)
     yield from _given("spoofchk", spec.spoof_chk)
@@ -165,16 +172,9 @@ def _sriov(network: Network) -> Members:
     yield from _given("link_state", spec.link_state)
     yield from _given("logLevel", spec.log_level)
     yield from _given("logFile", spec.log_file)
-    yield from _ipam(network)
 
 
-def _ib_sriov(network: Network) -> Members:
-    yield from _capabilities(network)
-    yield from _given("link_state", network.spec.link_state)
-    yield from _ipam(network)
-
-
-def _ovs(network: Network) -> Members:
+def _ovs(network: OVSNetwork) -> Members:
     spec = network.spec
     yield from _capabilities(network)
     yield from _given("bridge", spec.bridge)
@@ -187,15 +187,6 @@ def _ovs(network: Network) -> Members:
         )
         yield "trunk", f"[{','.join(map(_object, entries))}]"
     yield from _given("interface_type", spec.interface_type)
-    yield from _ipam(network)
-
-
-_KINDS: Final[Mapping[str, tuple[str, Callable[[Network], Members]]]] = {
-    "SriovNetwork": ("sriov", _sriov),
-    "SriovIBNetwork": ("ib-sriov", _ib_sriov),
-    "OVSNetwork": ("ovs", _ovs),
-}
-"""CNI plugin of each kind, and what it is told."""
 
 
 def _given(key: str, value: int | str | None) -> Members:
