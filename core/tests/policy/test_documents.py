@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from virtfn.errors import BadVfRange, InvalidDocument
-from virtfn.model.crd import SriovNetworkNodePolicy, SriovNetworkNodeState
+from virtfn.model.crd import KINDS, SriovNetworkNodePolicy, SriovNetworkNodeState
 from virtfn.policy import load_documents
 
 API = "sriovnetwork.openshift.io/v1"
@@ -112,14 +112,52 @@ def test_a_fault_in_a_list_names_the_item():
     )
 
 
+OTHERS = {
+    "SriovNetwork": {"resourceName": "r", "vlan": 3, "maxTxRate": 0},
+    "SriovIBNetwork": {"resourceName": "r", "linkState": "auto"},
+    "OVSNetwork": {"resourceName": "r", "trunk": [{"minID": 0, "maxID": 7}]},
+    "SriovNetworkPoolConfig": {"maxUnavailable": "30%", "nodeSelector": {}},
+    "SriovOperatorConfig": {"enableInjector": True, "podEvictionForce": False},
+}
+
+
+@pytest.mark.parametrize(("kind", "spec"), OTHERS.items())
+def test_other_kinds_of_the_group_are_read_and_come_with_a_note(kind, spec):
+    text = yaml.safe_dump({**object_of(kind), "spec": spec}) + "---\n" + POLICY
+    first, second = load_documents(text, source="f")
+    assert isinstance(first.object, KINDS[kind])
+    assert first.object.to_wire()["spec"].items() >= spec.items()
+    assert first.note == f"a {kind} says nothing of what NICs should be"
+    assert second.note == ""
+
+
 @pytest.mark.parametrize(
-    "kind", ["SriovNetwork", "SriovIBNetwork", "OVSNetwork", "SriovNetworkPoolConfig", "SriovOperatorConfig"]
+    ("kind", "spec", "field", "gist"),
+    [
+        ("SriovNetwork", {"resourceNam": "r"}, "spec.resourceNam", "did you mean resourceName?"),
+        ("SriovNetwork", {}, "spec.resourceName", "is required"),
+        ("SriovNetwork", {"resourceName": "r", "vlan": 4095}, "spec.vlan", "must be at most 4094, got 4095"),
+        ("SriovIBNetwork", {"resourceName": "r", "vlan": 1}, "spec.vlan", "unknown field"),
+        ("OVSNetwork", {"resourceName": "r", "trunk": [{"ID": 3}]}, "spec.trunk[0].ID", "did you mean id?"),
+        ("SriovNetworkPoolConfig", {"maxUnavailable": "0%"}, "spec.maxUnavailable", 'a share, "1%" to "100%"'),
+        ("SriovNetworkPoolConfig", {"maxUnavailable": True}, "spec.maxUnavailable", "got true"),
+        ("SriovNetworkPoolConfig", {"maxUnavailable": -1}, "spec.maxUnavailable", "a whole number from 0"),
+        ("SriovOperatorConfig", {"logLevel": 3}, "spec.logLevel", "must be at most 2"),
+        ("SriovOperatorConfig", {"disablePlugins": ["a b"]}, "spec.disablePlugins[0]", "must match"),
+        ("SriovOperatorConfig", {"podEvictionPolicy": "kill"}, "spec.podEvictionPolicy", "'evict' or 'delete'"),
+    ],
 )
-def test_other_kinds_of_the_group_come_with_a_note(kind):
-    documents = load_documents(yaml.safe_dump(object_of(kind)) + "---\n" + POLICY, source="f")
-    assert [d.object is None for d in documents] == [True, False]
-    assert kind in documents[0].note
-    assert documents[1].note == ""
+def test_faults_of_the_other_kinds(kind, spec, field, gist):
+    error = refused(yaml.safe_dump({**object_of(kind), "spec": spec}))
+    assert error.field == field
+    assert gist in str(error)
+    assert str(error).startswith(f"f.yaml, document 1: {kind} a: {field}: ")
+
+
+def test_a_kind_of_the_group_that_nobody_knows_comes_with_a_note():
+    first, _ = load_documents(yaml.safe_dump(object_of("SomethingElse")) + "---\n" + POLICY, source="f")
+    assert first.object is None
+    assert first.note == "a SomethingElse says nothing of what NICs should be"
 
 
 def test_the_policy_named_default_comes_with_a_note():
@@ -137,6 +175,8 @@ def test_the_policy_named_default_comes_with_a_note():
         (object_of(version="sriovnetwork.openshift.io/v2"), "apiVersion", f"must be {API}"),
         (object_of("SriovNetworkNodeConfigPolicy"), "kind", "did you mean SriovNetworkNodePolicy?"),
         (object_of("sriovnetworknodestate"), "kind", "did you mean SriovNetworkNodeState?"),
+        (object_of("OvsNetwork"), "kind", "did you mean OVSNetwork?"),
+        (object_of("SriovNetworkPoolConfg"), "kind", "did you mean SriovNetworkPoolConfig?"),
         ({"kind": "SriovNetworkNodePolicy"}, "apiVersion", "is required"),
         ({"apiVersion": API}, "kind", "is required"),
         ({"apiVersion": API, "kind": 3}, "kind", "must be text"),

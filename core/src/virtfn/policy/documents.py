@@ -1,4 +1,4 @@
-"""Policies and node states from YAML or JSON text, as people keep it in files and `kubectl get -o yaml` prints it.
+"""Objects of the API from YAML or JSON text, as people keep it in files and `kubectl get -o yaml` prints it.
 
 Reading files is not done here: the caller brings the text, and says what to call it in errors.
 """
@@ -15,15 +15,15 @@ from virtfn.model.crd import (
     API_VERSION,
     GROUP,
     IGNORED_POLICY,
+    KINDS,
     NODE_STATE_KIND,
     POLICY_KIND,
-    SriovNetworkNodePolicy,
-    SriovNetworkNodeState,
+    CustomResource,
 )
-from virtfn.policy.reading import read_node_state, read_policy
+from virtfn.policy.reading import read_object
 from virtfn.policy.yaml_text import parse_yaml
 
-_READ = (POLICY_KIND, NODE_STATE_KIND)
+_OF_NICS = (POLICY_KIND, NODE_STATE_KIND)
 _ALLOWED = f"{POLICY_KIND} or {NODE_STATE_KIND} of {API_VERSION}"
 
 
@@ -36,9 +36,10 @@ class Document:
     """Of the YAML document it stands in, counted from 1."""
     kind: str
     name: str
-    object: SriovNetworkNodePolicy | SriovNetworkNodeState | None
-    """None: an object that has no part in what NICs should be; `note` says why."""
+    object: CustomResource | None
+    """The model of its kind. None: an object that never has an effect, or of a kind that is not known here."""
     note: str = ""
+    """Why the object has no part in what NICs should be; empty when it has."""
 
     @property
     def where(self) -> str:
@@ -58,7 +59,7 @@ class _Entry:
 def load_documents(text: str, *, source: str) -> list[Document]:
     """All objects of a text, in order; lists (`kind: List`, `SriovNetworkNodePolicyList`) are opened.
 
-    Objects of the same API group that say nothing of NICs, and the policy named `default`, come without `object`.
+    Objects that have no part in what NICs should be, such as networks and the policy named `default`, have a `note`.
 
     :param source: what the text is called in errors, such as a file's name.
     :raises RequestError: `InvalidDocument` (or `BadVfRange`) for the first thing wrong, naming source, document,
@@ -113,18 +114,17 @@ def _metadata(entry: _Entry) -> Mapping[str, Any]:
 
 def _document(entry: _Entry, *, source: str) -> Document:
     kind, name = entry.data["kind"], _metadata(entry).get("name")
-    other = _kind_note(entry)
+    note = _kind_note(entry)
     if not isinstance(name, str) or not name:
         raise InvalidDocument(
             f"{entry.where}: {kind}: metadata.name: is required and must be text", field="metadata.name"
         )
-    if other:
-        return Document(source, entry.number, kind, name, None, other)
+    if kind not in KINDS:
+        return Document(source, entry.number, kind, name, None, note)
     if kind == POLICY_KIND and name == IGNORED_POLICY:
         return Document(source, entry.number, kind, name, None, f"a policy named {name} never has an effect")
-    read = read_policy if kind == POLICY_KIND else read_node_state
     try:
-        return Document(source, entry.number, kind, name, read(entry.data))
+        return Document(source, entry.number, kind, name, read_object(entry.data), note)
     except RequestError as error:
         raise type(error)(f"{entry.where}: {error}", field=error.field, hint=error.hint) from error
 
@@ -138,14 +138,16 @@ def _kind_note(entry: _Entry) -> str:
             f"{entry.where}: {kind} of {version} is not read here (expected {_ALLOWED}; put other objects elsewhere)",
             field="apiVersion",
         )
-    if kind in _READ:
+    if kind in KINDS:
         if version != API_VERSION:
             raise InvalidDocument(
                 f"{entry.where}: {kind}: apiVersion: must be {API_VERSION}, got {version}", field="apiVersion"
             )
-        return ""
-    read = {name.lower(): name for name in _READ}
-    near = get_close_matches(kind.lower(), read, n=1, cutoff=0.85)
-    if near:
-        raise InvalidDocument(f"{entry.where}: unknown kind {kind} (did you mean {read[near[0]]}?)", field="kind")
+        if kind in _OF_NICS:
+            return ""
+    else:
+        known = {name.lower(): name for name in KINDS}
+        near = get_close_matches(kind.lower(), known, n=1, cutoff=0.85)
+        if near:
+            raise InvalidDocument(f"{entry.where}: unknown kind {kind} (did you mean {known[near[0]]}?)", field="kind")
     return f"a {kind} says nothing of what NICs should be"

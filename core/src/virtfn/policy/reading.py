@@ -14,8 +14,10 @@ from pydantic import ValidationError
 from virtfn.errors import BadVfRange, InvalidDocument, RequestError
 from virtfn.model import Problem
 from virtfn.model.crd import (
+    KINDS,
     NODE_STATE_KIND,
     POLICY_KIND,
+    CustomResource,
     SriovNetworkNodePolicy,
     SriovNetworkNodeState,
 )
@@ -57,6 +59,12 @@ def read_policy(data: Mapping[str, Any]) -> SriovNetworkNodePolicy:
 def read_node_state(data: Mapping[str, Any]) -> SriovNetworkNodeState:
     """A node state; spec strictly, status leniently. Raises `InvalidDocument`."""
     return _read(SriovNetworkNodeState, data, what=f"{NODE_STATE_KIND} {name_of(data)}")
+
+
+def read_object(data: Mapping[str, Any]) -> CustomResource:
+    """An object of any kind of the API; `kind` is one of `KINDS`. Raises `InvalidDocument` or `BadVfRange`."""
+    kind = data["kind"]
+    return _read(KINDS[kind], data, what=f"{kind} {name_of(data)}")
 
 
 def _read(model: type[M], data: Any, *, what: str) -> M:
@@ -135,6 +143,8 @@ def _fault(detail: dict[str, Any], at: str) -> Fault:
             return Fault(field, f"must be a mapping, {got}", "write its fields below it, indented")
         case "enum" | "literal_error":
             return Fault(field, f"must be {context['expected']}, {got}")
+        case "string_pattern_mismatch":
+            return Fault(field, f"must match {context['pattern']}, {got}")
         case "greater_than_equal":
             return Fault(field, f"must be at least {context['ge']}, {got}")
         case "less_than_equal":

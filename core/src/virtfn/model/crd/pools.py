@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, StrictInt, StrictStr, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from virtfn.model.crd.meta import ConditionsStatus, CustomResource
@@ -16,17 +16,17 @@ POOL_CONFIG_KIND: Final = "SriovNetworkPoolConfig"
 _PERCENT = re.compile(r"([1-9][0-9]?|100)%")
 
 
-def _bounded(value: int | str) -> int | str:
-    if value < 0 if isinstance(value, int) else _PERCENT.fullmatch(value) is None:
-        raise PydanticCustomError(
-            "count_or_share", 'must be a whole number from 0, or a share of nodes, "1%" to "100%"'
-        )
-    return value
+def _count_or_share(value: Any) -> int | str:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and _PERCENT.fullmatch(value):
+        return value
+    raise PydanticCustomError("count_or_share", 'must be a whole number from 0, or a share, "1%" to "100%"')
 
 
 CountOrShare = Annotated[
-    StrictInt | StrictStr,
-    AfterValidator(_bounded),
+    int | str,
+    PlainValidator(_count_or_share),
     WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 16}),
 ]
 """A number of nodes, or a share of them in percent (`"30%"`)."""
