@@ -11,6 +11,9 @@ from virtfn.plugin import Plugin
 from virtfn.registry import GENERIC, VIRTUAL, InstalledPlugin, Registry, installed
 from virtfn.registry.loading import import_plugin
 
+NOT_INSTALLED = "not installed"
+"""In place of the distribution, for a class that no entry point names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -55,7 +58,8 @@ def subject_of(plugin: str | type[Plugin], *, keys: Sequence[str] = ()) -> Subje
             "say which PCI vendors it is for, keys=('8086',))",
             plugin=plugin.name,
         )
-    return Subject(plugin, named, "not installed", _fallback(entries, named))
+    label = next((entry.label for entry in entries if _class_of(entry) is plugin), NOT_INSTALLED)
+    return Subject(plugin, named, label, _fallback(entries, named))
 
 
 def _installed(name: str, entries: Sequence[InstalledPlugin]) -> Subject:

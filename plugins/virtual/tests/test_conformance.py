@@ -1,0 +1,5 @@
+from virtfn.testing.conformance import Conformance
+
+
+class TestConformance(Conformance):
+    plugin = "virtual"
