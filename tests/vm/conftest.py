@@ -5,8 +5,10 @@ The tests run when this directory, something in it or `-m vm` is asked for, and 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bed import guestside, hostside
-from bed.sight import PCI
+from bed.sight import IGB, PCI
 from bed.tidy import tidy
 
 HERE = Path(__file__).resolve().parent
@@ -91,6 +93,45 @@ def virtfn(pristine: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     return run
 
 
+class Forked(NamedTuple):
+    """A command of virtfn that had a process of its own: its exit status, negative for a signal, and its words."""
+
+    status: int
+    said: str
+
+
+@pytest.fixture
+def forked(pristine: None, tmp_path: Path) -> Callable[..., Forked]:
+    """The command line in a fork of this process, with what is imported already: `forked("reset", prepare=patch)`.
+
+    `prepare` is called in the child before the command. The child must end within a minute.
+    """
+    from virtfn.cli.main import main
+
+    def run(command: str, *texts: str, prepare: Callable[[], None]) -> Forked:
+        words = ["--state-dir", str(tmp_path / "journal"), *command.split()]
+        for number, text in enumerate(texts):
+            path = tmp_path / f"forked-{number}.yaml"
+            path.write_text(text, encoding="utf-8")
+            words += ["-f", str(path)]
+        output = tmp_path / "forked.out"
+        pid = os.fork()
+        if pid == 0:
+            try:
+                sys.stdout = sys.stderr = output.open("w", buffering=1)
+                prepare()
+                os._exit(main(words))
+            finally:
+                os._exit(99)
+        deadline = time.monotonic() + 60
+        while (found := os.waitpid(pid, os.WNOHANG)) == (0, 0):
+            assert time.monotonic() < deadline, f"did not end: {output.read_text()}"
+            time.sleep(0.05)
+        return Forked(os.waitstatus_to_exitcode(found[1]), output.read_text())
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def policy() -> Callable[..., str]:
     """A policy's text: `policy("0000:01:00.0", 7, vfs="4-6", deviceType="vfio-pci")`."""
@@ -116,3 +157,11 @@ def policy() -> Callable[..., str]:
         )
 
     return write
+
+
+@pytest.fixture
+def two_groups(policy: Callable[..., str]) -> str:
+    """7 VFs on the first card, 0-3 for the network, 4-6 for user space; 2 on the second."""
+    first, second = IGB[:2]
+    userspace = policy(first, 7, vfs="4-6", deviceType="vfio-pci")
+    return policy(first, 7, vfs="0-3") + userspace + policy(second, 2)
