@@ -272,11 +272,12 @@ def test_only_what_is_the_networks_own_goes_with_it():
 
 # --- any network ----------------------------------------------------------------------------------------------------
 
+KEYS = st.text('ab"\\ é,{}', max_size=5)
 JSON_OBJECTS = st.dictionaries(
-    st.text("ab\"\\ é,{}", max_size=5),
+    KEYS,
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab\"\\ é,{}", max_size=5), inner, max_size=3),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
         max_leaves=8,
     ),
     max_size=4,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from virtfn.errors import BadVfRange
@@ -24,13 +25,7 @@ class VfRange:
     @classmethod
     def parse(cls, text: str, *, field: str = "vfRange") -> VfRange:
         """`first-last`. Raises `BadVfRange`."""
-        match = _RANGE.fullmatch(text.strip())
-        if match is None:
-            raise BadVfRange(f"{text!r} is not a VF range (expected first-last, like 0-3)", field=field)
-        first, last = int(match[1]), int(match[2])
-        if last < first:
-            raise BadVfRange(f"VF range {text}: the last index is smaller than the first", field=field)
-        return cls(first, last)
+        return _parse_range(text, field)
 
     def __contains__(self, index: object) -> bool:
         return isinstance(index, int) and self.first <= index <= self.last
@@ -48,6 +43,18 @@ class VfRange:
         from virtfn.model.codec import text_schema
 
         return text_schema(cls, cls.parse)
+
+
+@lru_cache(maxsize=1024)
+def _parse_range(text: str, field: str) -> VfRange:
+    # A cluster has few ranges and many nodes: the same text is read over and over.
+    match = _RANGE.fullmatch(text.strip())
+    if match is None:
+        raise BadVfRange(f"{text!r} is not a VF range (expected first-last, like 0-3)", field=field)
+    first, last = int(match[1]), int(match[2])
+    if last < first:
+        raise BadVfRange(f"VF range {text}: the last index is smaller than the first", field=field)
+    return VfRange(first, last)
 
 
 @dataclass(frozen=True, slots=True)

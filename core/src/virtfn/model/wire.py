@@ -8,7 +8,9 @@ Where a zero is a value of its own, the class lists the field in `own_zero`: onl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -43,6 +45,18 @@ Count = Annotated[StrictInt, Field(ge=0)]
 Mtu = Annotated[StrictInt, Field(ge=1)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Wire:
+    """What reading and writing need to know of a class: worked out once, not for every object."""
+
+    strict: bool
+    known: frozenset[str]
+    kept: frozenset[str]
+    """Names whose `""` is a value."""
+    omitted: tuple[tuple[str, str, bool], ...]
+    """Fields that are left out when zero: name here, name on the wire, whether only None counts as zero."""
+
+
 class WireModel(BaseModel):
     """A frozen object of the API; fields are named as in Python here and by their alias on the wire."""
 
@@ -59,30 +73,40 @@ class WireModel(BaseModel):
     def _drop_absent(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        if cls.model_config.get("extra") == "forbid":
-            known = sorted(field.alias or name for name, field in cls.model_fields.items())
-            unknown = [str(name) for name in data if name not in known]
-            if unknown:
-                near = {name.lower(): name for name in known}
-                match = get_close_matches(unknown[0].lower(), near, n=1)
-                raise PydanticCustomError(
-                    "unknown_field",
-                    "unknown field",
-                    {"name": unknown[0], "near": near[match[0]] if match else None, "known": known},
-                )
-        kept = {cls.model_fields[name].alias or name for name in cls.own_zero}
-        return {name: value for name, value in data.items() if value is not None and (value != "" or name in kept)}
+        wire = cls._wire()
+        if wire.strict and not wire.known.issuperset(data):
+            unknown = next(str(name) for name in data if name not in wire.known)
+            known = sorted(wire.known)
+            near = {name.lower(): name for name in known}
+            match = get_close_matches(unknown.lower(), near, n=1)
+            raise PydanticCustomError(
+                "unknown_field",
+                "unknown field",
+                {"name": unknown, "near": near[match[0]] if match else None, "known": known},
+            )
+        return {name: value for name, value in data.items() if value is not None and (value != "" or name in wire.kept)}
+
+    @classmethod
+    @cache
+    def _wire(cls) -> _Wire:
+        names = {name: field.alias or name for name, field in cls.model_fields.items()}
+        return _Wire(
+            strict=cls.model_config.get("extra") == "forbid",
+            known=frozenset(names.values()),
+            kept=frozenset(names[name] for name in cls.own_zero),
+            omitted=tuple(
+                (name, names[name], name in cls.own_zero) for name in names if name not in cls.always_present
+            ),
+        )
 
     @model_serializer(mode="wrap")
     def _omit_zero(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
-        for name, field in type(self).model_fields.items():
-            if name in self.always_present:
-                continue
+        for name, on_the_wire, own_zero in self._wire().omitted:
             value = getattr(self, name)
-            empty = isinstance(value, StatusModel) and not data.get(field.alias or name, data.get(name))
-            if empty or (value is None if name in self.own_zero else not value):
-                data.pop(field.alias or name, None)
+            empty = isinstance(value, StatusModel) and not data.get(on_the_wire, data.get(name))
+            if empty or (value is None if own_zero else not value):
+                data.pop(on_the_wire, None)
                 data.pop(name, None)
         return data
 

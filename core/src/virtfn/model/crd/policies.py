@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt
@@ -48,10 +49,16 @@ class PfName:
     @classmethod
     def parse(cls, text: str) -> PfName:
         """`name` or `name#first-last`. Raises `BadVfRange`."""
-        name, mark, vf_range = text.partition("#")
-        if not name:
-            raise BadVfRange(f"{text!r} has no PF name (expected name or name#first-last, like ens1f0#0-3)")
-        return cls(name, VfRange.parse(vf_range) if mark else None)
+        return _parse_pf_name(text)
+
+
+@lru_cache(maxsize=4096)
+def _parse_pf_name(text: str) -> PfName:
+    # Every policy is held against every PF of every node: the same text is read over and over.
+    name, mark, vf_range = text.partition("#")
+    if not name:
+        raise BadVfRange(f"{text!r} has no PF name (expected name or name#first-last, like ens1f0#0-3)")
+    return PfName(name, VfRange.parse(vf_range) if mark else None)
 
 
 def _pf_name(text: str) -> str:
