@@ -217,3 +217,121 @@ class JournalError(HostError):
     """The journal cannot be written; nothing is done to a device whose state cannot be recorded."""
 
     reason = "JournalError"
+
+
+# --- the cluster -----------------------------------------------------------------------------------------------------
+
+
+class ClusterError(VirtfnError):
+    """The API server refused, or cannot be reached. `subject` names the object, `status` is the HTTP code or 0."""
+
+    reason = "ClusterError"
+    retryable = True
+
+    def __init__(self, message: str, *, subject: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.subject = subject
+        self.status = status
+
+
+class NotConfigured(ClusterError):
+    """There is no usable way to the API server: no kubeconfig, no service account, or one that cannot be read."""
+
+    reason = "NotConfigured"
+    retryable = False
+
+
+class Unavailable(ClusterError):
+    """The API server cannot be reached, does not answer in time, or failed (5xx).
+
+    `retry_after` is what the server asked to wait, in seconds; None where it did not say.
+    """
+
+    reason = "Unavailable"
+
+    def __init__(self, message: str, *, subject: str = "", status: int = 0, retry_after: float | None = None) -> None:
+        super().__init__(message, subject=subject, status=status)
+        self.retry_after = retry_after
+
+
+class TooManyRequests(ClusterError):
+    """The API server has no room for the request now (429). `retry_after` in seconds, None where it did not say."""
+
+    reason = "TooManyRequests"
+
+    def __init__(self, message: str, *, subject: str = "", status: int = 429, retry_after: float | None = None) -> None:
+        super().__init__(message, subject=subject, status=status)
+        self.retry_after = retry_after
+
+
+class EvictionBlocked(ClusterError):
+    """A disruption budget does not let the pod go now. `retry_after` in seconds, None where the server did not say."""
+
+    reason = "EvictionBlocked"
+
+    def __init__(self, message: str, *, subject: str = "", status: int = 429, retry_after: float | None = None) -> None:
+        super().__init__(message, subject=subject, status=status)
+        self.retry_after = retry_after
+
+
+class BadReply(ClusterError):
+    """What came back is not what the API promises: no JSON, or not an object."""
+
+    reason = "BadReply"
+
+
+class Unauthorized(ClusterError):
+    """The API server does not know who asks (401): the token or certificate is wrong or has expired."""
+
+    reason = "Unauthorized"
+
+
+class Forbidden(ClusterError):
+    """The API server knows who asks, and does not allow it (403): a role or an admission policy must change."""
+
+    reason = "Forbidden"
+    retryable = False
+
+
+class NotFound(ClusterError):
+    """The object, its namespace or its kind is not on the server (404)."""
+
+    reason = "NotFound"
+
+
+class AlreadyExists(ClusterError):
+    """An object of that name is on the server already."""
+
+    reason = "AlreadyExists"
+
+
+class Conflict(ClusterError):
+    """The object changed since it was read, or another manager owns the field (409): read again and decide again."""
+
+    reason = "Conflict"
+
+
+class Gone(ClusterError):
+    """The resource version or continue token is too old for the server (410): list again."""
+
+    reason = "Gone"
+
+
+class InvalidObject(ClusterError):
+    """The API server does not take the object (400, 422). `causes` are (field path, what is wrong with it)."""
+
+    reason = "InvalidObject"
+    retryable = False
+
+    def __init__(
+        self, message: str, *, subject: str = "", status: int = 422, causes: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message, subject=subject, status=status)
+        self.causes = causes
+
+
+class LeaseLost(ClusterError):
+    """Another candidate leads, or the lease could not be renewed in time: this process must stop what only one does."""
+
+    reason = "LeaseLost"
+    retryable = False
