@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from virtfn.cli import change, conformance, demo, discover, plugins
+from virtfn.cli import change, conformance, crds, demo, discover, plugins
 from virtfn.cli.context import Context, real_machine
 from virtfn.cli.exits import Exit
 from virtfn.cli.running import run_command
@@ -71,6 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     change.add_parsers(commands)
     plugins.add_parser(commands)
     conformance.add_parser(commands)
+    crds.add_parser(commands)
     demo.add_parser(commands, whole=parser)
     return parser
 

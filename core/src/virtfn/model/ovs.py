@@ -20,17 +20,25 @@ class OvsBridgeSettings(WireModel):
     """Columns of the Open vSwitch `Bridge` table."""
 
     datapath_type: str = Field(default="", alias="datapathType")
-    """`netdev` or `system`."""
+    """Datapath of the bridge: `system` (the kernel) or `netdev` (user space)."""
     external_ids: dict[str, str] = Field(default_factory=dict, alias="externalIDs")
+    """Column `external_ids`: words that others leave on the row."""
     other_config: dict[str, str] = Field(default_factory=dict, alias="otherConfig")
+    """Column `other_config`: settings that have no column of their own."""
     fail_mode: FailMode | None = Field(default=None, alias="failMode")
+    """What the bridge does without its OpenFlow controller; absent: the default of Open vSwitch."""
 
 
 class OvsInterfaceSettings(WireModel):
     """Columns of the Open vSwitch `Interface` table."""
 
     type: str = ""
+    """Type of the interface, like `dpdk`; absent: a netdev of the host."""
     options: dict[str, str] = Field(default_factory=dict)
+    """Column `options`: settings of the interface's type."""
     external_ids: dict[str, str] = Field(default_factory=dict, alias="externalIDs")
+    """Column `external_ids`: words that others leave on the row."""
     other_config: dict[str, str] = Field(default_factory=dict, alias="otherConfig")
+    """Column `other_config`: settings that have no column of their own."""
     mtu_request: StrictInt = Field(default=0, alias="mtuRequest")
+    """MTU in bytes that Open vSwitch sets; the policy's `mtu` goes before it."""

@@ -40,7 +40,12 @@ def _hex_id(text: str) -> str:
     raise PydanticCustomError("hex_id", "must be four hex digits without 0x, in quotes, like '15b3'")
 
 
-HexId = Annotated[str, BeforeValidator(_digits), AfterValidator(_hex_id)]
+HexId = Annotated[
+    str,
+    BeforeValidator(_digits),
+    AfterValidator(_hex_id),
+    Field(json_schema_extra={"pattern": "^([0-9a-fA-F]{4})?$"}),
+]
 Count = Annotated[StrictInt, Field(ge=0)]
 Mtu = Annotated[StrictInt, Field(ge=1)]
 

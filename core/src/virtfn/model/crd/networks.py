@@ -30,7 +30,7 @@ class NetworkSpec(WireModel):
     network_namespace: str = Field(default="", alias="networkNamespace")
     """Namespace of the NetworkAttachmentDefinition; absent: the object's own. Only objects in the operator's namespace
     may name another one."""
-    resource_name: str = Field(alias="resourceName")
+    resource_name: Annotated[str, Field(json_schema_extra={"minLength": 1})] = Field(alias="resourceName")
     """Resource that a pod's VF is taken from: `resourceName` of a policy."""
     capabilities: str = ""
     """Capabilities of the CNI plugin as a JSON object in text, like `{"mac": true, "ips": true}`."""
