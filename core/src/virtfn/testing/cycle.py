@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +17,7 @@ from virtfn.model import DesiredState, Disruption, Inventory, Outcome, PciAddres
 from virtfn.node import Node, Observation
 from virtfn.performing import Listener
 from virtfn.registry import Registry
+from virtfn.testing.fakehost import temporary_folder
 from virtfn.testing.grounds import Ability, Ground
 from virtfn.testing.subject import Subject
 from virtfn.testing.watch import Watch
@@ -46,7 +46,7 @@ class Bench:
     def __init__(self, ground: Ground, subject: Subject) -> None:
         self._ground = ground
         self._subject = subject
-        self._folder = TemporaryDirectory(prefix="virtfn-bench-")
+        self._folder = temporary_folder("virtfn-bench-")
         self.watch = Watch(ground.start())
         self.restart()
 

@@ -66,7 +66,7 @@ class FakeHost:
         :param release: `uname -r`.
         :param seed: of random addresses.
         """
-        self._temporary = _temporary_folder() if root is None else None
+        self._temporary = temporary_folder() if root is None else None
         self.root = Path(self._temporary.name) if self._temporary else Path(root or "")
         self._tree = Tree(self.root)
         self._clock = VirtualClock()
@@ -303,11 +303,11 @@ class FakeHost:
         return state
 
 
-def _temporary_folder() -> TemporaryDirectory[str]:
+def temporary_folder(prefix: str = "virtfn-ground-") -> TemporaryDirectory[str]:
     """In memory where the system has such a place: making a VF is some forty small files."""
     memory = Path("/dev/shm")
     usable = memory.is_dir() and os.access(memory, os.W_OK | os.X_OK)
-    return TemporaryDirectory(prefix="virtfn-ground-", dir=memory if usable else None)
+    return TemporaryDirectory(prefix=prefix, dir=memory if usable else None)
 
 
 def _state(function: PciFunction) -> dict[str, Any]:

@@ -35,7 +35,10 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._attributes: dict[str, dict[str, _Attribute]] = {}
+        self._prefix = f"{self.root}/"
         self._canonical: dict[str, str] = {}
+        self._folders: set[str] = set()
+        """Canonical folders that are known to be there: to ask the file system each time is what costs most."""
 
     # --- building -----------------------------------------------------------------------------------------------------
 
@@ -59,19 +62,22 @@ class Tree:
         """A file with a reader and a writer. Without a reader reading gives EACCES, without a writer writing does."""
         folder, name = self._split(path)
         attribute = _Attribute(read, write, _present(read))
-        target = self.root / folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(attribute.shown)
+        self._make(folder)
+        self._show(f"{folder}/{name}", attribute.shown)
         self._attributes.setdefault(folder, {})[name] = attribute
 
     def link(self, path: str, target: str) -> None:
         """A symbolic link to another path of the tree, relative as the kernel makes them. Replaces an older one."""
         folder, name = self._split(path)
+        self._make(folder)
         place = self.root / folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)
-        place.symlink_to(_relative(folder, self._canonical_path(target)))
-        self._canonical.clear()
+        where = _relative(folder, self._canonical_path(target))
+        try:
+            place.symlink_to(where)
+        except FileExistsError:
+            place.unlink()
+            place.symlink_to(where)
+        self._forget(path)
 
     def remove(self, path: str) -> None:
         """Take away a file, a link, or a folder with everything in it. Nothing happens when it is not there."""
@@ -85,7 +91,8 @@ class Tree:
             shutil.rmtree(place)
             for known in [known for known in self._attributes if known == gone or known.startswith(f"{gone}/")]:
                 del self._attributes[known]
-        self._canonical.clear()
+            self._folders -= {known for known in self._folders if known == gone or known.startswith(f"{gone}/")}
+        self._forget(path)
 
     def remove_if_empty(self, path: str) -> None:
         """Take away a folder that has nothing left in it."""
@@ -100,7 +107,7 @@ class Tree:
             text = _present(attribute.read)
             if text != attribute.shown:
                 attribute.shown = text
-                (self.root / where / name).write_text(text)
+                self._show(f"{where}/{name}", text)
 
     # --- using --------------------------------------------------------------------------------------------------------
 
@@ -140,6 +147,23 @@ class Tree:
         place = self.root / path.lstrip("/")
         return place.readlink().name if place.is_symlink() else None
 
+    # --- on disk ------------------------------------------------------------------------------------------------------
+
+    def _make(self, folder: str) -> None:
+        """Make a folder, given by its canonical path, and those above it."""
+        if folder not in self._folders:
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+            self._folders.add(folder)
+
+    def _show(self, path: str, text: str) -> None:
+        """Put the text of an attribute on disk."""
+        fd = os.open(self._prefix + path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            if text:
+                os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
     # --- paths --------------------------------------------------------------------------------------------------------
 
     def _find(self, path: str) -> _Attribute | None:
@@ -148,8 +172,8 @@ class Tree:
 
     def _split(self, path: str) -> tuple[str, str]:
         """Canonical folder and name."""
-        plain = PurePosixPath(path.lstrip("/"))
-        return self._canonical_path(str(plain.parent)), plain.name
+        folder, _, name = path.strip("/").rpartition("/")
+        return self._canonical_path(folder or "."), name
 
     def _canonical_path(self, path: str) -> str:
         """The path with all links followed."""
@@ -159,6 +183,17 @@ class Tree:
             self._canonical[path] = known
         return known
 
+    def _forget(self, path: str) -> None:
+        """A link has come, or something has gone: what was known of ways through it holds no more."""
+        way = path.strip("/")
+        folder, name = self._split(way)
+        canonical = name if folder == "." else f"{folder}/{name}"
+        self._canonical = {
+            known: where
+            for known, where in self._canonical.items()
+            if not any(_within(step, gone) for step in (known, where) for gone in (way, canonical))
+        }
+
 
 def _present(read: Callable[[], str] | None) -> str:
     """What the file on disk shows: nothing where reading fails."""
@@ -166,6 +201,10 @@ def _present(read: Callable[[], str] | None) -> str:
         return read() if read else ""
     except (OSError, WouldBlock):
         return ""
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
 
 
 def _relative(folder: str, target: str) -> str:
