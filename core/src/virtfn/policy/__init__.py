@@ -7,10 +7,12 @@ from virtfn.policy.desired import desired_state
 from virtfn.policy.device_plugin import render_device_plugin_config
 from virtfn.policy.documents import Document, load_documents
 from virtfn.policy.merge import Rendered, render_node_state
+from virtfn.policy.policy_set import PolicySet
 from virtfn.policy.status import state_of, status_interfaces
 
 __all__ = [
     "Document",
+    "PolicySet",
     "Rendered",
     "desired_state",
     "load_documents",

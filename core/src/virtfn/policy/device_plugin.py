@@ -87,32 +87,16 @@ class _Port:
     status: InterfaceStatus | None
     by_name: bool
     """Whether its name tells it from all others, in the device plugin's eyes."""
+    is_virtual: bool
+    """A VM's NIC: it has the PCI address of its only VF."""
+    num_vfs: int
+    """VFs that are wanted. Of a VM's NIC it is always the one."""
+    all_vfs: VfRange | None
+    """All VFs that there are or shall be; None: somebody else decides how many."""
 
     @property
     def label(self) -> str:
         return f"{self.address} ({self.name})" if self.name else self.address
-
-    @property
-    def is_virtual(self) -> bool:
-        """A VM's NIC: it has the PCI address of its only VF."""
-        found = self.status
-        return found is not None and (
-            bool(found.net_filter) or any(vf.pci_address == found.pci_address for vf in found.vfs)
-        )
-
-    @property
-    def num_vfs(self) -> int:
-        """VFs that are wanted. Of a VM's NIC it is always the one."""
-        return 1 if self.is_virtual else self.spec.num_vfs
-
-    @property
-    def all_vfs(self) -> VfRange | None:
-        """All VFs that there are or shall be; None: somebody else decides how many."""
-        if self.spec.externally_managed:
-            return None
-        found = self.status
-        seen = max(found.num_vfs, len(found.vfs), *(vf.vf_id + 1 for vf in found.vfs), 0) if found is not None else 0
-        return VfRange(0, max(seen, self.num_vfs) - 1)
 
 
 def _ports(state: SriovNetworkNodeState, problems: list[Problem]) -> Iterator[_Port]:
@@ -142,7 +126,30 @@ def _ports(state: SriovNetworkNodeState, problems: list[Problem]) -> Iterator[_P
             status is not None and status.eswitch_mode == EswitchMode.SWITCHDEV
         )
         told_apart = bool(name) and "#" not in name and bearers[name.lower()] == 1
-        yield _Port(field, address, name, entry, status, by_name=told_apart and not switchdev)
+        is_virtual = status is not None and _is_virtual(status)
+        num_vfs = 1 if is_virtual else entry.num_vfs
+        yield _Port(
+            field=field,
+            address=address,
+            name=name,
+            spec=entry,
+            status=status,
+            by_name=told_apart and not switchdev,
+            is_virtual=is_virtual,
+            num_vfs=num_vfs,
+            all_vfs=None if entry.externally_managed else VfRange(0, max(num_vfs, _seen(status)) - 1),
+        )
+
+
+def _is_virtual(found: InterfaceStatus) -> bool:
+    return bool(found.net_filter) or any(vf.pci_address == found.pci_address for vf in found.vfs)
+
+
+def _seen(found: InterfaceStatus | None) -> int:
+    """How many VFs there are, by the highest number that anything speaks for."""
+    if found is None:
+        return 0
+    return max(found.num_vfs, len(found.vfs), *(vf.vf_id + 1 for vf in found.vfs), 0)
 
 
 def _canonical(address: str) -> str:

@@ -13,27 +13,23 @@ A policy that is malformed is left out and reported; nothing else suffers from i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
-
-from pydantic import ValidationError
 
 from virtfn.errors import BadVfRange, DeviceNotFound, InvalidDocument
 from virtfn.model import Problem, Severity, VfRange
 from virtfn.model.crd import (
-    IGNORED_POLICY,
     InterfaceSpec,
     InterfaceStatus,
     NodeStateSpec,
     SriovNetworkNodePolicy,
     SriovNetworkNodeState,
     SystemSpec,
-    VfGroupSpec,
 )
-from virtfn.policy.bridges import NO_BRIDGES, Bridges, apply_bridge, bridge_fault, bridges_spec
-from virtfn.policy.reading import Fault, faults_of, name_of, policy_label, read_node_state
-from virtfn.policy.selection import Mismatch, mismatch, node_mismatch, vf_range, vf_range_entry
+from virtfn.policy.bridges import NO_BRIDGES, Bridges, apply_bridge, bridges_spec
+from virtfn.policy.policy_set import PolicySet, ReadyPolicy
+from virtfn.policy.reading import Fault, policy_label, read_node_state
+from virtfn.policy.selection import Mismatch, mismatch, node_mismatch, selects_node, vf_range, vf_range_entry
 
 _SHOWN_NICS = 4
 
@@ -67,7 +63,7 @@ class Recorder(Protocol):
 
 
 def render_node_state(
-    policies: Iterable[SriovNetworkNodePolicy | Mapping[str, Any]],
+    policies: PolicySet | Iterable[SriovNetworkNodePolicy | Mapping[str, Any]],
     node: Mapping[str, Any] | None,
     state: State,
     *,
@@ -77,7 +73,8 @@ def render_node_state(
 ) -> Rendered:
     """What the policies want of one node. The order they come in does not matter.
 
-    :param policies: objects, or plain data as the API gives them; data that is malformed becomes an error problem.
+    :param policies: objects, or plain data as the API gives them; data that is malformed becomes an error problem. For
+        more than one node make a `PolicySet` of them, so that they are read only once.
     :param node: the Node object, for its labels; None: node selectors are not looked at.
     :param state: the node's state, for `status.interfaces`; or just these.
     :param rdma_mode: of the node's pool.
@@ -88,22 +85,23 @@ def render_node_state(
     :raises InvalidDocument: the state is plain data and malformed.
     """
     interfaces = _interfaces_of(state)
-    readable, problems = _readable(policies)
+    labels = _labels_of(node) if node is not None else None
+    ready = policies if isinstance(policies, PolicySet) else PolicySet.of(policies)
+    problems = list(ready.problems)
     rendered: dict[str, InterfaceSpec] = {}
     bridges: Bridges = NO_BRIDGES
     applied: dict[str, SriovNetworkNodePolicy] = {}
     previous: int | None = None
-    for policy in readable:
+    for entry in ready.policies:
+        policy = entry.policy
         if recorder is not None:
             recorder.considered(policy)
-        elsewhere = node_mismatch(policy.spec, _labels_of(node)) if node is not None else None
-        if elsewhere is not None:
-            if recorder is not None:
+        if labels is not None and not selects_node(policy.spec, labels):
+            if recorder is not None and (elsewhere := node_mismatch(policy.spec, labels)) is not None:
                 recorder.not_this_node(elsewhere)
             continue
-        label = policy_label(policy.name)
-        if manage_bridges and (fault := bridge_fault(policy.spec)) is not None:
-            problems.append(fault.problem(label))
+        if manage_bridges and (fault := entry.bridge_fault) is not None:
+            problems.append(fault.problem(entry.label))
             if recorder is not None:
                 recorder.refused(fault)
             continue
@@ -115,13 +113,13 @@ def render_node_state(
             elif recorder is not None:
                 recorder.not_this_nic(pf, why)
         if not selected:
-            problems.append(_selects_nothing(policy, interfaces))
+            problems.append(_selects_nothing(entry, interfaces))
         elif policy.spec.num_vfs == 0:
-            problems.append(_makes_no_vfs(label))
+            problems.append(_makes_no_vfs(entry.label))
         for pf in selected:
             old, new = rendered.get(pf.pci_address), None
             if policy.spec.num_vfs > 0:
-                new = rendered[pf.pci_address] = _apply(policy, pf, old, equal=policy.spec.priority == previous)
+                new = rendered[pf.pci_address] = _apply(entry, pf, old, equal=policy.spec.priority == previous)
             if recorder is not None:
                 recorder.applied(pf, before=old if new else None, after=new)
             if manage_bridges:
@@ -153,64 +151,13 @@ def _labels_of(node: Mapping[str, Any]) -> Mapping[str, str]:
     return labels if isinstance(labels, Mapping) else {}
 
 
-def _readable(
-    policies: Iterable[SriovNetworkNodePolicy | Mapping[str, Any]],
-) -> tuple[list[SriovNetworkNodePolicy], list[Problem]]:
-    """The policies that can be used, in the order they apply, and the faults of the others."""
-    good: list[SriovNetworkNodePolicy] = []
-    faults: list[Problem] = []
-    for policy in policies:
-        if isinstance(policy, SriovNetworkNodePolicy):
-            good.append(policy)
-        elif name_of(policy) != IGNORED_POLICY:
-            try:
-                good.append(SriovNetworkNodePolicy.model_validate(policy))
-            except ValidationError as error:
-                faults.extend(fault.problem(policy_label(name_of(policy))) for fault in faults_of(error))
-    good = [policy for policy in good if policy.name != IGNORED_POLICY]
-    counts = Counter(policy.name for policy in good)
-
-    def key(policy: SriovNetworkNodePolicy) -> tuple[int, str, str, str]:
-        # Names are unique in a namespace; where they are not, the content decides, so that the order never does.
-        content = policy.model_dump_json() if counts[policy.name] > 1 else ""
-        return (-policy.spec.priority, policy.name, policy.metadata.namespace, content)
-
-    faults.extend(
-        Problem(
-            object=policy_label(name),
-            message=f"{count} policies have this name; all of them are applied",
-            reason=InvalidDocument.reason,
-            field="metadata.name",
-            hint="give each its own name",
-            severity=Severity.WARNING,
-        )
-        for name, count in counts.items()
-        if count > 1
-    )
-    faults.sort(key=lambda problem: (problem.object, problem.field, problem.message))
-    return sorted(good, key=key), faults
-
-
 # --- the merge ------------------------------------------------------------------------------------------------------
 
 
-def _apply(
-    policy: SriovNetworkNodePolicy, pf: InterfaceStatus, old: InterfaceSpec | None, *, equal: bool
-) -> InterfaceSpec:
+def _apply(entry: ReadyPolicy, pf: InterfaceStatus, old: InterfaceSpec | None, *, equal: bool) -> InterfaceSpec:
     """The PF's entry after the policy; `old` is the entry that earlier policies made."""
-    wanted = policy.spec
+    wanted = entry.policy.spec
     own = vf_range(wanted, pf)
-    group = VfGroupSpec(
-        resourceName=wanted.resource_name,
-        deviceType=wanted.device_type,
-        vfRange=str(own),
-        policyName=policy.name,
-        mtu=wanted.mtu,
-        isRdma=wanted.is_rdma,
-        vdpaType=wanted.vdpa_type,
-        needVhostNet=wanted.need_vhost_net,
-        excludeTopology=wanted.exclude_topology,
-    )
     earlier = old.vf_groups if old is not None else ()
     kept = tuple(other for other in earlier if not VfRange.parse(other.vf_range).overlaps(own))
     mtu, num_vfs = wanted.mtu, wanted.num_vfs
@@ -224,15 +171,15 @@ def _apply(
         linkType=wanted.link_type,
         eSwitchMode=wanted.eswitch_mode,
         externallyManaged=wanted.externally_managed,
-        vfGroups=(group, *kept),
+        vfGroups=(entry.group(own), *kept),
     )
 
 
 # --- what is told about it ------------------------------------------------------------------------------------------
 
 
-def _selects_nothing(policy: SriovNetworkNodePolicy, interfaces: Sequence[InterfaceStatus]) -> Problem:
-    selector = policy.spec.nic_selector
+def _selects_nothing(entry: ReadyPolicy, interfaces: Sequence[InterfaceStatus]) -> Problem:
+    selector = entry.policy.spec.nic_selector
     if selector.is_empty:
         why = "is empty and selects no NIC"
     elif not interfaces:
@@ -242,7 +189,7 @@ def _selects_nothing(policy: SriovNetworkNodePolicy, interfaces: Sequence[Interf
         rest = len(interfaces) - len(reasons)
         why = "selects no NIC here: " + "; ".join(reasons) + (f"; and {rest} more" if rest else "")
     return Problem(
-        object=policy_label(policy.name),
+        object=entry.label,
         message=why,
         reason=DeviceNotFound.reason,
         field="spec.nicSelector",
