@@ -92,10 +92,19 @@ def install(packages: Iterable[str]) -> None:
     update()
     own = [name for name in wanted if name != QEMU_PACKAGE]
     if own:
-        _apt_install(own)
+        install_now(own)
     if QEMU_PACKAGE in wanted:
         suite = () if _qemu_candidate_is_new_enough() else ("--target-release", f"{codename()}-backports")
-        _apt_install([*suite, QEMU_PACKAGE])
+        install_now([*suite, QEMU_PACKAGE])
+
+
+def install_now(words: Iterable[str]) -> None:
+    """Install from the package lists as they are; the words are names and options of `apt-get install`."""
+    run(
+        ["apt-get", "-q", "-y", "--no-install-recommends", "install", *words],
+        timeout=1800,
+        env={"DEBIAN_FRONTEND": "noninteractive"},
+    )
 
 
 def update() -> None:
@@ -118,7 +127,7 @@ def choose_kernel() -> KernelPackages:
         KernelPackages(release, version)
         for release in releases
         for version in set.intersection(*(offered.get(name, set()) for name in _parts(release)))
-        if _is_at_least(version, KERNEL_MINIMUM)
+        if is_at_least(version, KERNEL_MINIMUM)
     ]
     if not common:
         raise BedError(
@@ -136,6 +145,12 @@ def download(packages: Iterable[str], into: Path) -> list[Path]:
     return sorted(into.glob("*.deb"))
 
 
+def is_at_least(one: str, other: str) -> bool:
+    """Compare two versions as dpkg does."""
+    argv = ["sh", "-c", 'dpkg --compare-versions "$1" ge "$2" && echo yes || echo no', "sh", one, other]
+    return run_text(argv, timeout=30).strip() == "yes"
+
+
 def codename() -> str:
     """The release's code name, from os-release."""
     for line in Path("/etc/os-release").read_text().splitlines():
@@ -149,17 +164,22 @@ def write_backports_entry() -> bool:
     """Add the backports suite, made from the machine's own entry for the release. False when it is there already."""
     release = codename()
     backports = f"{release}-backports"
-    entries = list(_entries())
-    if any(backports in entry["Suites"].split() for entry in entries):
+    if any(backports in entry["Suites"].split() for entry in _entries()):
         return False
-    own = next((entry for entry in entries if release in entry["Suites"].split()), None)
-    if own is None:
-        raise BedError(f"no package source for {release} found under {ETC_APT}; add {backports} by hand")
-    fields = {**own, "Types": "deb", "Suites": backports}
+    fields = {**release_entry(), "Types": "deb", "Suites": backports}
     staged = BACKPORTS_ENTRY.with_suffix(".new")
     staged.write_text("".join(f"{key}: {value}\n" for key, value in fields.items()))
     staged.replace(BACKPORTS_ENTRY)
     return True
+
+
+def release_entry() -> dict[str, str]:
+    """The machine's own package source for its release, in deb822 fields."""
+    release = codename()
+    for entry in _entries():
+        if release in entry["Suites"].split() and "main" in entry.get("Components", "").split():
+            return entry
+    raise BedError(f"no package source for {release} main found under {ETC_APT}")
 
 
 def _entries() -> Iterator[dict[str, str]]:
@@ -226,12 +246,7 @@ def _versions(packages: Iterable[str]) -> dict[str, set[str]]:
 def _compare(one: str, other: str) -> int:
     if one == other:
         return 0
-    return 1 if _is_at_least(one, other) else -1
-
-
-def _is_at_least(one: str, other: str) -> bool:
-    argv = ["sh", "-c", 'dpkg --compare-versions "$1" ge "$2" && echo yes || echo no', "sh", one, other]
-    return run_text(argv, timeout=30).strip() == "yes"
+    return 1 if is_at_least(one, other) else -1
 
 
 def _offered_qemu_is_new_enough() -> bool:
@@ -245,12 +260,4 @@ def _qemu_candidate_is_new_enough() -> bool:
 
 
 def _is_new_qemu(version: str) -> bool:
-    return _is_at_least(version, f"1:{QEMU_MAJOR}.0")
-
-
-def _apt_install(words: Iterable[str]) -> None:
-    run(
-        ["apt-get", "-q", "-y", "--no-install-recommends", "install", *words],
-        timeout=1800,
-        env={"DEBIAN_FRONTEND": "noninteractive"},
-    )
+    return is_at_least(version, f"1:{QEMU_MAJOR}.0")
