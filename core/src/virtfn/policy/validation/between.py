@@ -66,14 +66,19 @@ def _can_hold_together(one: PolicySpec, other: PolicySpec) -> bool:
 
 
 def _meetings(case: Case) -> dict[_Meeting, list[str]]:
-    """All of them, each with the nodes where it is."""
+    """All of them, each with the nodes where it is; what is only written is left out where it was found on a node."""
     found: dict[_Meeting, list[str]] = defaultdict(list)
+    written: dict[_Meeting, list[str]] = defaultdict(list)
     for other in case.others:
         for place in _common_places(case, other):
-            seen = _on_nics if place.interfaces is not None else _as_written
-            for meeting in seen(case.policy, other, place.interfaces or ()):
-                found[meeting].append(place.name)
-    return found
+            if place.interfaces is None:
+                for meeting in _as_written(case.policy, other):
+                    written[meeting].append(place.name)
+            else:
+                for meeting in _on_nics(case.policy, other, place.interfaces):
+                    found[meeting].append(place.name)
+    told = {(meeting.name, meeting.at) for meeting in found}
+    return found | {meeting: names for meeting, names in written.items() if (meeting.name, meeting.at) not in told}
 
 
 def _on_nics(
@@ -94,9 +99,7 @@ def _on_nics(
         yield _Meeting(other, other.name, pf.label, by, at, *ranges)
 
 
-def _as_written(
-    own: SriovNetworkNodePolicy, other: SriovNetworkNodePolicy, _interfaces: tuple[InterfaceStatus, ...]
-) -> Iterator[_Meeting]:
+def _as_written(own: SriovNetworkNodePolicy, other: SriovNetworkNodePolicy) -> Iterator[_Meeting]:
     mine, theirs = _named(own.spec), _named(other.spec)
     for name, (index, asked) in mine.items():
         if name in theirs:
