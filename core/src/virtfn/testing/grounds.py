@@ -93,11 +93,15 @@ class FakeGround:
         """The profile's."""
         return self.profile.name
 
+    def furnish(self, host: FakeHost) -> None:
+        """Called with each new machine, before it has cards; override it to install a vendor's tools."""
+
     def start(self) -> Kernel:
         """See `Ground`."""
         self.close()
         # a function without SR-IOV is what a VM is given: a profile of one stands for that VM
         self._host = host = FakeHost(virtual=self.profile.sriov is None)
+        self.furnish(host)
         card = host.add_card(self.profile, address="0000:3b:00")
         host.add_card(self.profile, address="0000:5e:00", ports=1)
         self.pfs = tuple(card.pf_address(port) for port in range(card.ports))

@@ -8,7 +8,7 @@ from typing import Any
 
 from virtfn.host.reader import Reader
 from virtfn.journal import baseline_of
-from virtfn.model import DesiredPf, DesiredState, Pf, VfGroup, VfRange
+from virtfn.model import DesiredPf, DesiredState, Pf, Step, StepOutcome, VfGroup, VfRange
 from virtfn.model.steps import NODE
 from virtfn.testing.cycle import Bench
 from virtfn.testing.grounds import Ability
@@ -96,8 +96,9 @@ def _touches_only(bench: Bench, scenario: Scenario) -> None:
     before = view_of(bench.observe())
     asked = of_adapter(before, [want.address for want in scenario.desired.pfs])
     touched: list[tuple[Access, str]] = []
-    bench.watch.handler = _noting(bench, touched)
-    bench.converge(scenario.desired)
+    performing = _Performing()
+    bench.watch.handler = _noting(bench, touched, performing)
+    bench.converge(scenario.desired, listener=performing)
     bench.watch.handler = lambda _access, action: action()
     after = view_of(bench.observe())
     allowed = asked | of_adapter(after, [want.address for want in scenario.desired.pfs])
@@ -109,11 +110,27 @@ def _touches_only(bench: Bench, scenario: Scenario) -> None:
         raise Broken(f"{scenario}: {'; '.join(changed)}, and was not asked for")
 
 
-def _noting(bench: Bench, touched: list[tuple[Access, str]]) -> Handler:
-    """Notes which function each write and program is about."""
+class _Performing:
+    """Whether a step is being done. A program that runs at another time was asked to tell something: see purity."""
+
+    def __init__(self) -> None:
+        self.now = False
+
+    def begin(self, _number: int, _step: Step) -> None:
+        """See `Listener`."""
+        self.now = True
+
+    def end(self, _number: int, _outcome: StepOutcome) -> None:
+        """See `Listener`."""
+        self.now = False
+
+
+def _noting(bench: Bench, touched: list[tuple[Access, str]], performing: _Performing) -> Handler:
+    """Notes which function each write, and each program that a step runs, is about."""
 
     def handler(access: Access, action: Callable[[], Any]) -> Any:
-        touched.extend((access, address) for address in _functions(access, bench))
+        if access.writes or performing.now:
+            touched.extend((access, address) for address in _functions(access, bench))
         return action()
 
     return handler
@@ -181,8 +198,9 @@ def _leaves_to_others(trial: Trial) -> None:
         with trial.bench(scenario.start) as bench:
             before = _pf_view(bench, pf)
             touched: list[tuple[Access, str]] = []
-            bench.watch.handler = _noting(bench, touched)
-            done = bench.converge(scenario.desired)
+            performing = _Performing()
+            bench.watch.handler = _noting(bench, touched, performing)
+            done = bench.converge(scenario.desired, listener=performing)
             bench.watch.handler = lambda _access, action: action()
             if done.refused or done.outcome.failed:
                 raise Unable(f"{scenario}: {failure_of(done) or done.plan.errors[0]}")
