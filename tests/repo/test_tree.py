@@ -97,6 +97,14 @@ def test_every_standard_step_is_explained(op: str, root: Path) -> None:
     assert f"`{op}`" in (root / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
 
 
+def test_every_law_is_explained_in_its_own_words(root: Path) -> None:
+    from virtfn.testing.conformance import laws
+
+    text = (root / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
+    rows = text.split("| law | holds when |\n|---|---|\n", 1)[1].split("\n\n", 1)[0]
+    assert rows.splitlines() == [f"| {law.name} | {law.says} |" for law in laws()]
+
+
 def test_every_exit_code_is_in_the_readme(root: Path) -> None:
     from virtfn.cli.exits import Exit
 
