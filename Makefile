@@ -74,6 +74,14 @@ vm-deps: ## install what vm-test needs: QEMU, a Debian kernel, built modules (as
 vm-test: $(VENV)/.tools ## run the tests on a real kernel with SR-IOV hardware, in a virtual machine
 	$(BIN)/python -m pytest tests/vm $(ARGS)
 
+.PHONY: kube-deps
+kube-deps: ## build what kube-test needs, once in ten minutes: kube-apiserver, etcd (as root if packages are missing)
+	"$(PYTHON)" tests/kube/deps.py --install
+
+.PHONY: kube-test
+kube-test: $(VENV)/.tools ## run the tests with a real Kubernetes API server
+	$(BIN)/python -m pytest tests/kube $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.tools ## measure how long the parts take
 	@for script in bench/*.py; do [ -f "$$script" ] || continue; echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
