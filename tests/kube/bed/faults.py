@@ -88,14 +88,6 @@ def error_event(status: int, *, reason: str, message: str = "") -> bytes:
     return json.dumps({"type": "ERROR", "object": _status(status, reason, message)}).encode() + b"\n"
 
 
-GONE = error(410, reason="Expired", message="too old resource version: 1 (2)")
-TOO_MANY = error(429, reason="TooManyRequests", message="please try again later", retry_after=1)
-INTERNAL = error(500, reason="InternalError", message="an error on the server")
-UNAVAILABLE = error(503, reason="ServiceUnavailable", message="the server is currently unable to handle the request")
-GARBAGE = Answer(status=200, body=b'{"kind": "List", "items": [{"metadata": \xff\x00')
-WEB_PAGE = Answer(status=502, body=b"<html><h1>Bad gateway</h1></html>", headers=(("Content-Type", "text/html"),))
-
-
 def _status(code: int, reason: str, message: str) -> dict[str, object]:
     return {
         "kind": "Status",
@@ -106,6 +98,14 @@ def _status(code: int, reason: str, message: str) -> dict[str, object]:
         "reason": reason,
         "code": code,
     }
+
+
+GONE = error(410, reason="Expired", message="too old resource version: 1 (2)")
+TOO_MANY = error(429, reason="TooManyRequests", message="please try again later", retry_after=1)
+INTERNAL = error(500, reason="InternalError", message="an error on the server")
+UNAVAILABLE = error(503, reason="ServiceUnavailable", message="the server is currently unable to handle the request")
+GARBAGE = Answer(status=200, body=b'{"kind": "List", "items": [{"metadata": \xff\x00')
+WEB_PAGE = Answer(status=502, body=b"<html><h1>Bad gateway</h1></html>", headers=(("Content-Type", "text/html"),))
 
 
 class Then(Enum):
