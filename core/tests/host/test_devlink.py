@@ -42,13 +42,13 @@ class Kernel:
     """In place of the request function: says what it was asked, and answers."""
 
     def __init__(self, *, answers: Sequence[Any] = (), error: int = 0) -> None:
-        self.asked: list[tuple[str, list[tuple[str, Any]], bool, bool]] = []
+        self.asked: list[tuple[str, list[tuple[str, Any]], bool]] = []
         self._answers, self._error = answers, error
 
     def __call__(
-        self, command: str, *, attributes: Sequence[tuple[str, Any]] = (), dump: bool = False, ack: bool = False
+        self, command: str, *, attributes: Sequence[tuple[str, Any]] = (), dump: bool = False
     ) -> Sequence[Any]:
-        self.asked.append((command, list(attributes), dump, ack))
+        self.asked.append((command, list(attributes), dump))
         if self._error:
             raise os_error(self._error, "said the driver")
         return self._answers
@@ -60,7 +60,7 @@ def test_eswitch_mode(monkeypatch: pytest.MonkeyPatch, number: int, mode: Eswitc
     monkeypatch.setattr(netlink, "devlink_request", kernel)
     assert GenericNetlinkDevlink().eswitch_mode(HANDLE) is mode
     address = [("DEVLINK_ATTR_BUS_NAME", "pci"), ("DEVLINK_ATTR_DEV_NAME", "0000:3b:00.0")]
-    assert kernel.asked == [("DEVLINK_CMD_ESWITCH_GET", address, False, False)]
+    assert kernel.asked == [("DEVLINK_CMD_ESWITCH_GET", address, False)]
 
 
 def test_no_mode_and_a_new_mode(caplog: pytest.LogCaptureFixture) -> None:
@@ -75,12 +75,8 @@ def test_set_eswitch_mode(monkeypatch: pytest.MonkeyPatch, mode: EswitchMode, nu
     kernel = Kernel()
     monkeypatch.setattr(netlink, "devlink_request", kernel)
     GenericNetlinkDevlink().set_eswitch_mode(HANDLE, mode)
-    ((command, attributes, _, ack),) = kernel.asked
-    assert (command, attributes[2:], ack) == (
-        "DEVLINK_CMD_ESWITCH_SET",
-        [("DEVLINK_ATTR_ESWITCH_MODE", number)],
-        True,
-    )
+    ((command, attributes, _),) = kernel.asked
+    assert (command, attributes[2:]) == ("DEVLINK_CMD_ESWITCH_SET", [("DEVLINK_ATTR_ESWITCH_MODE", number)])
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP])
@@ -127,7 +123,7 @@ def test_handles(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(answers=[answer(), answer()])
     monkeypatch.setattr(netlink, "devlink_request", kernel)
     assert GenericNetlinkDevlink().handles() == {HANDLE}
-    assert kernel.asked == [("DEVLINK_CMD_GET", [], True, False)]
+    assert kernel.asked == [("DEVLINK_CMD_GET", [], True)]
 
 
 def test_an_absent_device_on_this_machine(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,26 +5,8 @@ from __future__ import annotations
 import errno
 
 import pytest
-from pyroute2.netlink.exceptions import NetlinkError
 
-from virtfn.host.netlink import devlink_request, get_link, kernel_errors, link_message
-from virtfn.host.oserror import DeviceTimedOut
-
-
-@pytest.mark.parametrize(
-    ("code", "text", "expected"),
-    [
-        (errno.EINVAL, "Can't offload with VFs bound", "Can't offload with VFs bound"),
-        (errno.EBUSY, None, "Device or resource busy"),
-        (errno.ETIMEDOUT, None, "Connection timed out"),
-    ],
-)
-def test_the_kernels_text_is_kept(code: int, text: str | None, expected: str) -> None:
-    with pytest.raises(OSError, match=expected) as caught, kernel_errors():
-        raise NetlinkError(code, text)
-    assert (caught.value.errno, caught.value.strerror) == (code, expected)
-    assert isinstance(caught.value, DeviceTimedOut) is (code == errno.ETIMEDOUT)
-    assert isinstance(caught.value.__cause__, NetlinkError)
+from virtfn.host.netlink import devlink_request, get_link, link_message
 
 
 def test_extended_acknowledgement_of_the_real_kernel() -> None:

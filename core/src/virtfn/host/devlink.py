@@ -36,7 +36,7 @@ class GenericNetlinkDevlink:
         from virtfn.host import netlink
 
         attributes = [*_address(handle), ("DEVLINK_ATTR_ESWITCH_MODE", _NUMBERS[mode])]
-        netlink.devlink_request("DEVLINK_CMD_ESWITCH_SET", attributes=attributes, ack=True)
+        netlink.devlink_request("DEVLINK_CMD_ESWITCH_SET", attributes=attributes)
 
     def info(self, handle: Handle) -> DevlinkInfo | None:
         """DEVLINK_CMD_INFO_GET; None when the device has no devlink instance, or its driver nothing to tell."""

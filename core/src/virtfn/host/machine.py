@@ -292,7 +292,7 @@ class Machine(Reader):
         found: list[LinkInfo] = []
 
         def appeared() -> bool:
-            link = self.uplink(function, self._links())
+            link = self.own_link(function)
             if link is not None:
                 found.append(link)
             else:

@@ -1,4 +1,4 @@
-"""The only module that imports pyroute2: sockets for rtnetlink and devlink, and link messages with the VF attributes.
+"""The only module that imports pyroute2: requests of rtnetlink and devlink, and link messages with the VF attributes.
 
 pyroute2 takes long to import, so `rtnetlink` and `devlink` import this module when they are first asked something.
 
@@ -9,19 +9,19 @@ linux/if_link.h.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import socket
+from collections.abc import Sequence
 from typing import Any
 
-from pyroute2.netlink import NETLINK_ROUTE, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, nla, nlmsg
-from pyroute2.netlink.devlink import DEVLINK_NAMES, AsyncDevlinkSocket, DevlinkSocket, devlinkcmd
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.nlsocket import AsyncNetlinkSocket, Marshal, NetlinkSocket
-from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK
+from pyroute2.netlink import CTRL_CMD_GETFAMILY, GENL_ID_CTRL, ctrlmsg, nla, nlmsg
+from pyroute2.netlink.devlink import DEVLINK_NAMES, devlinkcmd
+from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_SETLINK
 
-from virtfn.host.oserror import os_error
+from virtfn.host.netlink_socket import NetlinkSocket
 
 Attributes = Sequence[tuple[str, Any]]
+
+_NETLINK_GENERIC = 16
 
 
 class LinkMessage(nlmsg):  # type: ignore[misc]
@@ -85,36 +85,6 @@ class LinkMessage(nlmsg):  # type: ignore[misc]
                     fields = (("vf", "I"), ("vlan", "I"), ("qos", "I"), ("proto", ">H"), ("padding", "H"))
 
 
-class _LinkMarshal(Marshal):  # type: ignore[misc]
-    msg_map = {RTM_NEWLINK: LinkMessage, RTM_SETLINK: LinkMessage, RTM_GETLINK: LinkMessage}  # noqa: RUF012
-
-
-class _AsyncRouteSocket(AsyncNetlinkSocket):  # type: ignore[misc]
-    marshal_class = _LinkMarshal
-
-
-class _RouteSocket(NetlinkSocket):  # type: ignore[misc]
-    async_class = _AsyncRouteSocket
-    class_gen_sync = False
-
-
-class _AsyncQuietDevlinkSocket(AsyncDevlinkSocket):  # type: ignore[misc]
-    module_err_level = "debug"  # a kernel without devlink is nothing to complain about
-
-
-class _QuietDevlinkSocket(DevlinkSocket):  # type: ignore[misc]
-    async_class = _AsyncQuietDevlinkSocket
-
-
-@contextmanager
-def kernel_errors() -> Iterator[None]:
-    """NetlinkError as OSError: the errno, and the kernel's extended acknowledgement as `strerror` where it gave one."""
-    try:
-        yield
-    except NetlinkError as error:
-        raise os_error(error.code, error.args[1] if len(error.args) > 1 else None) from error
-
-
 def link_message(index: int = 0, *, attributes: Attributes = (), flags: int = 0, change: int = 0) -> LinkMessage:
     """A link message; nested attributes are `{"attrs": [...]}`."""
     message = LinkMessage()
@@ -125,34 +95,50 @@ def link_message(index: int = 0, *, attributes: Attributes = (), flags: int = 0,
 
 def get_link(message: LinkMessage) -> Any:
     """RTM_GETLINK of one netdev."""
-    with kernel_errors(), _RouteSocket(family=NETLINK_ROUTE, ext_ack=True) as route:
-        (answer,) = route.nlm_request(message, msg_type=RTM_GETLINK, msg_flags=NLM_F_REQUEST)
+    with NetlinkSocket(socket.NETLINK_ROUTE) as route:
+        (answer,) = route.request(message, kind=RTM_GETLINK, decode=_link)
     return answer
 
 
 def dump_links(message: LinkMessage) -> Sequence[Any]:
     """RTM_GETLINK of all netdevs of this network namespace."""
-    with kernel_errors(), _RouteSocket(family=NETLINK_ROUTE, ext_ack=True) as route:
-        answers: Sequence[Any] = route.nlm_request(message, msg_type=RTM_GETLINK, msg_flags=NLM_F_REQUEST | NLM_F_DUMP)
-    return answers
+    with NetlinkSocket(socket.NETLINK_ROUTE) as route:
+        return route.request(message, kind=RTM_GETLINK, decode=_link, dump=True)
 
 
 def change_link(message: LinkMessage) -> None:
     """RTM_SETLINK. The kernel works through the attributes, and stops at the first that it refuses."""
-    with kernel_errors(), _RouteSocket(family=NETLINK_ROUTE, ext_ack=True) as route:
-        route.nlm_request(message, msg_type=RTM_SETLINK, msg_flags=NLM_F_REQUEST | NLM_F_ACK)
+    with NetlinkSocket(socket.NETLINK_ROUTE) as route:
+        route.request(message, kind=RTM_SETLINK, decode=_link)
 
 
-def devlink_request(
-    command: str, *, attributes: Attributes = (), dump: bool = False, ack: bool = False
-) -> Sequence[Any]:
+def devlink_request(command: str, *, attributes: Attributes = (), dump: bool = False) -> Sequence[Any]:
     """A devlink command by its name (`DEVLINK_CMD_INFO_GET`); the kernel's answers. ENOENT: it has no devlink."""
-    message = devlinkcmd()
-    message["cmd"] = DEVLINK_NAMES[command]
-    message["version"] = 1
+    with NetlinkSocket(_NETLINK_GENERIC) as generic:
+        family = _generic_message(ctrlmsg(), CTRL_CMD_GETFAMILY, [("CTRL_ATTR_FAMILY_NAME", "devlink")])
+        (found,) = generic.request(family, kind=GENL_ID_CTRL, decode=_family)
+        message = _generic_message(devlinkcmd(), DEVLINK_NAMES[command], attributes)
+        return generic.request(message, kind=found.get_attr("CTRL_ATTR_FAMILY_ID"), decode=_devlink, dump=dump)
+
+
+def _generic_message(message: Any, command: int, attributes: Attributes) -> Any:
+    message["cmd"], message["version"] = command, 1
     message["attrs"] = list(attributes)
-    flags = NLM_F_REQUEST | (NLM_F_DUMP if dump else 0) | (NLM_F_ACK if ack else 0)
-    with kernel_errors(), _QuietDevlinkSocket(ext_ack=True) as devlink:
-        devlink.bind()
-        answers: Sequence[Any] = devlink.nlm_request(message, msg_type=devlink.prid, msg_flags=flags)
-    return answers
+    return message
+
+
+def _link(data: bytes) -> Any:
+    return _decoded(LinkMessage(data))
+
+
+def _family(data: bytes) -> Any:
+    return _decoded(ctrlmsg(data))
+
+
+def _devlink(data: bytes) -> Any:
+    return _decoded(devlinkcmd(data))
+
+
+def _decoded(message: Any) -> Any:
+    message.decode()
+    return message

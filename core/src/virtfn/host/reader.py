@@ -187,6 +187,18 @@ class Reader:
             own = uplinks or plain or own
         return own[0] if own else None
 
+    def own_link(self, address: PciAddress) -> LinkInfo | None:
+        """The function's own netdev, read afresh; None when it has none in this network namespace."""
+        names = self.netdev_names(address)
+        if len(names) != 1:
+            return self.uplink(address, self._links()) if names else None
+        try:
+            return self._kernel.links.link(names[0])
+        except OSError as error:
+            if error.errno == errno.ENODEV:  # gone meanwhile, or in another network namespace
+                return None
+            raise
+
     def _links(self) -> Mapping[str, LinkInfo]:
         return self._kernel.links.links()
 

@@ -87,35 +87,51 @@ class RtnetlinkLinks:
             netlink.change_link(netlink.link_message(ifindex, attributes=[("IFLA_VFINFO_LIST", {"attrs": [vf]})]))
 
 
+class _Attributes:
+    """The attributes of a message by name, found in one pass and decoded when asked for; the first of a name counts."""
+
+    def __init__(self, message: Any) -> None:
+        self._found: dict[str, Any] = {}
+        for attribute in message["attrs"] if message else ():
+            self._found.setdefault(attribute[0], attribute)
+
+    def get(self, name: str) -> Any:
+        """The value, None when there is no such attribute."""
+        attribute = self._found.get(name)
+        return None if attribute is None else attribute[1]
+
+
 def link_info(message: Any) -> LinkInfo:
     """A link message as `LinkInfo`. An MTU limit of 0 is the kernel's word for "none"."""
-    properties = message.get_attr("IFLA_PROP_LIST")
-    permanent = message.get_attr("IFLA_PERM_ADDRESS")
-    switch = message.get_attr("IFLA_PHYS_SWITCH_ID")
+    found = _Attributes(message)
+    properties = found.get("IFLA_PROP_LIST")
+    permanent = found.get("IFLA_PERM_ADDRESS")
+    switch = found.get("IFLA_PHYS_SWITCH_ID")
     return LinkInfo(
         ifindex=message["index"],
-        name=message.get_attr("IFLA_IFNAME"),
-        mac=_colons(message.get_attr("IFLA_ADDRESS") or b""),
-        mtu=message.get_attr("IFLA_MTU") or 0,
+        name=found.get("IFLA_IFNAME"),
+        mac=_colons(found.get("IFLA_ADDRESS") or b""),
+        mtu=found.get("IFLA_MTU") or 0,
         up=bool(message["flags"] & _IFF_UP),
         arp_type=message["ifi_type"],
         permanent_mac=_colons(permanent) if permanent else None,
-        min_mtu=message.get_attr("IFLA_MIN_MTU") or None,
-        max_mtu=message.get_attr("IFLA_MAX_MTU") or None,
+        min_mtu=found.get("IFLA_MIN_MTU") or None,
+        max_mtu=found.get("IFLA_MAX_MTU") or None,
         alt_names=tuple(properties.get_attrs("IFLA_ALT_IFNAME")) if properties else (),
-        phys_port_name=message.get_attr("IFLA_PHYS_PORT_NAME"),
+        phys_port_name=found.get("IFLA_PHYS_PORT_NAME"),
         phys_switch_id=bytes(switch).hex() if switch else None,
     )
 
 
 def vf_settings(message: Any) -> dict[int, VfSettings]:
     """The VFs of a link message by their index."""
-    listed = message.get_attr("IFLA_VFINFO_LIST")
+    listed = _Attributes(message).get("IFLA_VFINFO_LIST")
     found: dict[int, VfSettings] = {}
     for info in listed.get_attrs("IFLA_VF_INFO") if listed else ():
-        mac = info.get_attr("IFLA_VF_MAC")
+        told = _Attributes(info)
+        mac = told.get("IFLA_VF_MAC")
         if mac is not None:  # in every VF's entry since VFs were first shown
-            found[mac["vf"]] = _settings(info, mac["mac"])
+            found[mac["vf"]] = _settings(told, mac["mac"])
     return found
 
 
@@ -162,13 +178,12 @@ def _known(wanted: Mapping[str, Any], now: VfSettings, name: str) -> Any:
     return wanted.get(name, getattr(now, name))
 
 
-def _settings(info: Any, mac: bytes) -> VfSettings:
-    vlan = info.get_attr("IFLA_VF_VLAN")
-    listed = info.get_attr("IFLA_VF_VLAN_LIST")
-    tagged = listed.get_attr("IFLA_VF_VLAN_INFO") if listed else None
-    rate = info.get_attr("IFLA_VF_RATE")
-    state = _setting(info, "IFLA_VF_LINK_STATE")
-    trust, spoof_check = _setting(info, "IFLA_VF_TRUST"), _setting(info, "IFLA_VF_SPOOFCHK")
+def _settings(told: _Attributes, mac: bytes) -> VfSettings:
+    vlan = told.get("IFLA_VF_VLAN")
+    tagged = _Attributes(told.get("IFLA_VF_VLAN_LIST")).get("IFLA_VF_VLAN_INFO")
+    rate = told.get("IFLA_VF_RATE")
+    state = _setting(told, "IFLA_VF_LINK_STATE")
+    trust, spoof_check = _setting(told, "IFLA_VF_TRUST"), _setting(told, "IFLA_VF_SPOOFCHK")
     return VfSettings(
         mac=_colons(mac[:_MAC_BYTES]),
         vlan=vlan["vlan"] if vlan else None,
@@ -179,18 +194,18 @@ def _settings(info: Any, mac: bytes) -> VfSettings:
         link_state=_LINK_STATES[state] if state is not None and state < len(_LINK_STATES) else None,
         min_tx_rate=rate["min_tx_rate"] if rate else None,
         max_tx_rate=rate["max_tx_rate"] if rate else None,
-        node_guid=_guid(info, "IFLA_VF_IB_NODE_GUID"),
-        port_guid=_guid(info, "IFLA_VF_IB_PORT_GUID"),
+        node_guid=_guid(told, "IFLA_VF_IB_NODE_GUID"),
+        port_guid=_guid(told, "IFLA_VF_IB_PORT_GUID"),
     )
 
 
-def _setting(info: Any, attribute: str) -> int | None:
-    found = info.get_attr(attribute)
+def _setting(told: _Attributes, attribute: str) -> int | None:
+    found = told.get(attribute)
     return None if found is None or found["setting"] == _NOT_SAID else int(found["setting"])
 
 
-def _guid(info: Any, attribute: str) -> str | None:
-    found = info.get_attr(attribute)
+def _guid(told: _Attributes, attribute: str) -> str | None:
+    found = told.get(attribute)
     return _colons(struct.pack(">Q", found["guid"])) if found else None
 
 
