@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from virtfn.cli.context import Context
 from virtfn.cli.exits import Exit, exit_of_problems, exit_of_reason
 from virtfn.cli.output import print_data
 from virtfn.cli.plan_view import Progress, show_plan, show_problems
-from virtfn.cli.request import read_request
 from virtfn.errors import RequestError
 from virtfn.model import DesiredState, PciAddress, Plan, Problem, Severity
 from virtfn.model.codec import to_data
-from virtfn.node import Observation
+
+if TYPE_CHECKING:
+    from virtfn.node import Observation
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -99,6 +101,8 @@ def _choose(observation: Observation, name: str) -> PciAddress:
 
 
 def _plan_files(context: Context, args: argparse.Namespace) -> tuple[Observation, DesiredState, Plan]:
+    from virtfn.cli.request import read_request  # the models of the API take long to import, and help needs none
+
     observation = context.node.observe()
     desired, problems = read_request(context, args.files, observation.inventory)
     if args.prune and not any(problem.severity is Severity.ERROR for problem in problems):
