@@ -11,6 +11,7 @@ costs, and the most memory that the process ever had.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import time
 from collections.abc import Iterator
@@ -120,7 +121,7 @@ def render(written: list[dict[str, Any]], nodes: int, *, pfs: int, vfs: int) -> 
         read = read_node_state(data)
         rendered = render_node_state(prepared, labels, read)
         config = render_device_plugin_config(read.model_copy(update={"spec": rendered.spec}))
-        characters += len(str(rendered.spec.to_wire())) + len(config.to_json())
+        characters += len(json.dumps(rendered.spec.to_wire())) + len(config.to_json())
         taken += time.process_time() - began
     return taken, characters
 

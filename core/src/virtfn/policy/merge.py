@@ -29,7 +29,7 @@ from virtfn.model.crd import (
 from virtfn.policy.bridges import NO_BRIDGES, Bridges, apply_bridge, bridges_spec
 from virtfn.policy.policy_set import PolicySet, ReadyPolicy
 from virtfn.policy.reading import Fault, policy_label, read_node_state
-from virtfn.policy.selection import Mismatch, mismatch, node_mismatch, selects_node, vf_range, vf_range_entry
+from virtfn.policy.selection import Mismatch, mismatch, node_mismatch, selects, selects_node, vf_range, vf_range_entry
 
 _SHOWN_NICS = 4
 
@@ -107,10 +107,9 @@ def render_node_state(
             continue
         selected = []
         for pf in interfaces:
-            why = mismatch(policy.spec.nic_selector, pf)
-            if why is None:
+            if selects(policy.spec.nic_selector, pf):
                 selected.append(pf)
-            elif recorder is not None:
+            elif recorder is not None and (why := mismatch(policy.spec.nic_selector, pf)) is not None:
                 recorder.not_this_nic(pf, why)
         if not selected:
             problems.append(_selects_nothing(entry, interfaces))

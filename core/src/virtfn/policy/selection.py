@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from virtfn.model import VfRange
 from virtfn.model.crd import InterfaceStatus, NicSelector, PfName, PolicySpec
@@ -49,23 +50,39 @@ def node_mismatch(spec: PolicySpec, labels: Mapping[str, str]) -> Mismatch | Non
 
 def selects(selector: NicSelector, pf: InterfaceStatus) -> bool:
     """Whether all given parts of the selector hold for the PF; an empty selector selects nothing."""
-    return mismatch(selector, pf) is None
+    return _failing_part(selector, pf) is None
 
 
 def mismatch(selector: NicSelector, pf: InterfaceStatus) -> Mismatch | None:
     """Which part of the selector fails first for the PF, and how; None when it is selected."""
+    match part := _failing_part(selector, pf):
+        case "vendor":
+            return Mismatch(part, (selector.vendor,), _seen(pf.vendor))
+        case "deviceID":
+            return Mismatch(part, (selector.device_id,), _seen(pf.device_id))
+        case "rootDevices":
+            return Mismatch(part, selector.root_devices, _seen(pf.pci_address))
+        case "pfNames":
+            return Mismatch(part, selector.pf_names, _seen(pf.name, *pf.alt_names))
+        case "netFilter":
+            return Mismatch(part, (selector.net_filter,), _seen(pf.net_filter))
+    return Mismatch(part, ()) if part is not None else None
+
+
+def _failing_part(selector: NicSelector, pf: InterfaceStatus) -> str | None:
+    """In the API's words; `nicSelector` when it is empty."""
     if selector.is_empty:
-        return Mismatch("nicSelector", ())
+        return "nicSelector"
     if selector.vendor and selector.vendor != pf.vendor:
-        return Mismatch("vendor", (selector.vendor,), _seen(pf.vendor))
+        return "vendor"
     if selector.device_id and selector.device_id != pf.device_id:
-        return Mismatch("deviceID", (selector.device_id,), _seen(pf.device_id))
+        return "deviceID"
     if selector.root_devices and pf.pci_address not in selector.root_devices:
-        return Mismatch("rootDevices", selector.root_devices, _seen(pf.pci_address))
-    if selector.pf_names and not any(_is_named(pf, PfName.parse(entry)) for entry in selector.pf_names):
-        return Mismatch("pfNames", selector.pf_names, _seen(pf.name, *pf.alt_names))
+        return "rootDevices"
+    if selector.pf_names and vf_range_entry(selector, pf) is None:
+        return "pfNames"
     if selector.net_filter and not net_filter_matches(selector.net_filter, pf.net_filter):
-        return Mismatch("netFilter", (selector.net_filter,), _seen(pf.net_filter))
+        return "netFilter"
     return None
 
 
@@ -79,16 +96,24 @@ def net_filter_matches(wanted: str, found: str) -> bool:
     return left is not None and right is not None and left.groups() == right.groups()
 
 
-def _is_named(pf: InterfaceStatus, entry: PfName) -> bool:
-    return entry.name == pf.name or entry.name in pf.alt_names
-
-
 def vf_range_entry(selector: NicSelector, pf: InterfaceStatus) -> int | None:
     """Index of the first entry of `pfNames` that names the PF, by name or altname; it says which VFs are meant."""
-    return next(
-        (index for index, entry in enumerate(selector.pf_names) if _is_named(pf, PfName.parse(entry))),
-        None,
-    )
+    entries = _first_entries(selector.pf_names)
+    found = entries.get(pf.name)
+    for name in pf.alt_names:
+        other = entries.get(name)
+        if other is not None and (found is None or other < found):
+            found = other
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _first_entries(pf_names: tuple[str, ...]) -> Mapping[str, int]:
+    # Every policy is held against every PF of every node, so its names are taken apart only once.
+    first: dict[str, int] = {}
+    for index, entry in enumerate(pf_names):
+        first.setdefault(PfName.parse(entry).name, index)
+    return first
 
 
 def vf_range(spec: PolicySpec, pf: InterfaceStatus) -> VfRange:
