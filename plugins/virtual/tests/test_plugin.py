@@ -6,7 +6,19 @@ from pathlib import Path
 import pytest
 
 from virtfn.host.machine import Machine
-from virtfn.model import Adapter, Inventory, PciAddress, PciId, Pf, Platform
+from virtfn.model import (
+    Adapter,
+    DesiredAdapter,
+    DesiredPf,
+    DeviceType,
+    Inventory,
+    PciAddress,
+    PciId,
+    Pf,
+    Platform,
+    VfGroup,
+    VfRange,
+)
 from virtfn.observing import observe
 from virtfn.registry import Registry, load_registry
 from virtfn.testing import FakeHost
@@ -76,3 +88,25 @@ def test_on_a_simulated_vm(tmp_path: Path, profile: str, model: str) -> None:
     assert adapter.owner == "virtual"
     assert model in (adapter.model or "")
     assert registry.hook_sources(adapter)["plan_vfs"] == ("generic",)
+
+
+@pytest.mark.parametrize(
+    ("pci_id", "device_type", "refused"),
+    [
+        ("15b3:101e", DeviceType.VFIO_PCI, True),
+        ("15b3:101e", DeviceType.NETDEVICE, False),
+        ("1414:00ba", DeviceType.VFIO_PCI, True),
+        ("8086:154c", DeviceType.VFIO_PCI, False),
+        ("1af4:1041", DeviceType.VFIO_PCI, False),
+    ],
+)
+def test_vfio_is_refused_where_dpdk_needs_the_kernels_driver(
+    pci_id: str, device_type: DeviceType, refused: bool
+) -> None:
+    group = VfGroup(VfRange(0, 0), device_type=device_type)
+    desired = DesiredAdapter(ADDRESS.slot, (DesiredPf(ADDRESS, 1, groups=(group,)),))
+    problems = VirtualPlugin().validate(assigned(pci_id), desired)
+    assert [(problem.field, problem.object) for problem in problems] == (
+        [("vfGroups[0].deviceType", str(ADDRESS))] if refused else []
+    )
+    assert all("set deviceType netdevice" in problem.hint for problem in problems)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from virtfn import Plugin, hookimpl
-from virtfn.model import Claim, DeviceModel, Pf, Platform
-from virtfn_virtual.tables import DEVICES, PASSED_THROUGH, model_of
+from virtfn.model import Adapter, Claim, DesiredAdapter, DeviceModel, DeviceType, Pf, Platform, Problem
+from virtfn_virtual.tables import BIFURCATED, DEVICES, PASSED_THROUGH, model_of
 
 
 class VirtualPlugin(Plugin):
@@ -31,3 +31,25 @@ class VirtualPlugin(Plugin):
             return None
         kind = "VF passed through by the hypervisor" if model in PASSED_THROUGH else "network card made for VMs"
         return Claim(f"{device.id} is a {kind}", model=model.label)
+
+    @hookimpl
+    def validate(self, adapter: Adapter, desired: DesiredAdapter) -> Sequence[Problem]:
+        """A card whose driver DPDK shares with the kernel is not handed to vfio-pci: nobody in the VM could use it."""
+        found = []
+        for want in desired.pfs:
+            pf = adapter.pf(want.address)
+            row = model_of(pf.id) if pf is not None else None
+            if pf is None or row is None or row.driver not in BIFURCATED:
+                continue
+            found += [
+                Problem(
+                    object=pf.label,
+                    field=f"vfGroups[{index}].deviceType",
+                    message=f"vfio-pci wanted, and DPDK uses {row.label} through the kernel's driver {row.driver}",
+                    hint="set deviceType netdevice, with isRdma true",
+                    reason="UnsupportedSetting",
+                )
+                for index, group in enumerate(want.groups)
+                if group.device_type is DeviceType.VFIO_PCI
+            ]
+        return tuple(found)

@@ -74,6 +74,10 @@ PASSED_THROUGH: tuple[DeviceModel, ...] = (
 
 DEVICES = PARAVIRTUAL + PASSED_THROUGH
 
+BIFURCATED = frozenset({"mlx4_core", "mlx5_core", "mana"})
+"""Drivers that stay bound while DPDK uses the card: its drivers for these reach the hardware through the kernel's RDMA
+devices, so a function taken from the kernel's driver is of no use to them (DPDK guides, NVIDIA MLX5 and MANA)."""
+
 
 def model_of(pci_id: PciId) -> DeviceModel | None:
     """The table's row for a function, or None."""
