@@ -170,8 +170,8 @@ class LeaderElector:
         if self._lease is not None:
             try:
                 return self._write(self._lease)
-            except Conflict:
-                # Somebody touched it; or an earlier renewal that we gave up had arrived after all.
+            except (Conflict, NotFound):
+                # Somebody touched or deleted it; or an earlier renewal that we gave up had arrived after all.
                 self._lease = None
         try:
             lease = self._read()
@@ -203,7 +203,7 @@ class LeaderElector:
         return self._held(made, sent=sent)
 
     def _write(self, lease: Json) -> bool:
-        body = {**lease, "spec": self._spec(lease.get("spec") or {})}
+        body = {**lease, "spec": self._spec(self._record)}
         sent = self._clock.monotonic()
         try:
             made = self._client.update(LEASES, body=body, timeout=self._patience(), patient=False)

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from urllib3.exceptions import HTTPError, ProtocolError
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 from urllib3.exceptions import TimeoutError as SilenceError
 
 from virtfn.errors import BadReply, Unauthorized, Unavailable
@@ -296,7 +296,7 @@ class Stream:
 
 
 def _unreachable(error: Exception, *, subject: str, verb: str) -> Unavailable:
-    if isinstance(error, SilenceError):
+    if isinstance(error, SilenceError) and not isinstance(error, NewConnectionError):
         what = "had no answer in time"
         advice = "it is tried again; check the network to the API server if this stays"
     else:
