@@ -263,6 +263,7 @@ def test_the_server_does_not_outlive_a_killed_program(blocking: Path) -> None:
         assert started.stdout is not None
         assert started.stdout.readline() == "in the buffer given up\n"
         (server,) = children(started.pid)
+        wait_until(lambda: bool(children(server)))  # on a busy machine the program can be done before it has forked
         (stuck,) = children(server)
         started.kill()
         started.wait(PATIENCE)
