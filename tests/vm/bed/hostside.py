@@ -27,6 +27,7 @@ from bed.guestside import GUEST_VARIABLE, REPORTS, SELECTED
 
 DEFAULT_LIMIT = 180.0  # seconds without a report
 BOOT_LIMIT = 300.0  # seconds until the first test starts
+BOOTS = 3  # an emulated processor may trip over code that the booting kernel patches on another one
 POLL = 0.05
 MODULES = ("eswshim", "igb", "igbvf", "vfio-pci", "virtio_net")  # eswshim must be there before igb
 GUEST_PLUGINS: tuple[str, ...] = ()  # entry point names of pytest plugins that the tests need in the guest
@@ -104,21 +105,30 @@ class GuestSession:
         self._first_test: float | None = None
         self._share = Path(tempfile.mkdtemp(prefix="virtfn-vm-")).resolve()
         self._guest: boot.Running | None = None
+        self._boots = 0
+        self._items = items
+        missing = deps.problems()
+        if missing:
+            self._failure = "\n".join(["the test bed is not set up, run `make vm-deps` as root:", *missing])
+            return
+        (self._share / SELECTED).write_text(json.dumps(self._limits))
+        self._boot()
+
+    def _boot(self) -> None:
+        """Start the guest, or say why not."""
+        self._boots += 1
+        self._heard = time.monotonic()
+        guest = boot.Guest(
+            command=_pytest_command(self._config, self._items),
+            modules=MODULES,
+            environment={
+                GUEST_VARIABLE: "1",
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTEST_ADDOPTS": "",
+            },
+            binds=(self._config.rootpath,),
+        )
         try:
-            missing = deps.problems()
-            if missing:
-                raise BedError("\n".join(["the test bed is not set up, run `make vm-deps` as root:", *missing]))
-            (self._share / SELECTED).write_text(json.dumps(self._limits))
-            guest = boot.Guest(
-                command=_pytest_command(config, items),
-                modules=MODULES,
-                environment={
-                    GUEST_VARIABLE: "1",
-                    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-                    "PYTEST_ADDOPTS": "",
-                },
-                binds=(config.rootpath,),
-            )
             with (self._share / OUTPUT).open("wb") as output:
                 self._guest = boot.start(guest, share=self._share, stdout=output)
         except BedError as error:
@@ -164,6 +174,10 @@ class GuestSession:
         self._take_in()
         if ended:
             status = self._guest.result().status
+            if status is None and self._first_test is None and self._boots < BOOTS and self._guest.kernel_trouble():
+                self.summary.append(f"vm: the guest's kernel failed while it booted, started again{self._during()}")
+                self._boot()
+                return
             how = "died" if status is None else f"came to its end with pytest's exit status {status}"
             self._failure = f"the guest {how}{self._during()}"
             return
