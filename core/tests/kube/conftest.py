@@ -283,21 +283,20 @@ def merged(live: Any, patch: Any) -> Any:
     return made
 
 
-@dataclass(frozen=True)
 class Kit:
     """What tests build things of, as this file cannot be imported."""
 
-    Answer: type[Answer] = Answer
-    Hold: type[Hold] = Hold
-    Cut: type[Cut] = Cut
-    FakeClock: type[FakeClock] = FakeClock
-    refused: Callable[..., Answer] = staticmethod(refused)
-    watched: Callable[..., Answer] = staticmethod(watched)
-    listed: Callable[..., Answer] = staticmethod(listed)
-    widget: Callable[..., Json] = staticmethod(widget)
-    event: Callable[..., dict[str, Any]] = staticmethod(event)
-    widgets: Resource = WIDGETS
-    patience: float = PATIENCE
+    Answer = Answer
+    Hold = Hold
+    Cut = Cut
+    FakeClock = FakeClock
+    refused = staticmethod(refused)
+    watched = staticmethod(watched)
+    listed = staticmethod(listed)
+    widget = staticmethod(widget)
+    event = staticmethod(event)
+    widgets = WIDGETS
+    patience = PATIENCE
 
 
 @pytest.fixture

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from itertools import pairwise
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from virtfn.errors import Forbidden, TooManyRequests
 from virtfn.kube.clock import SystemClock
@@ -95,7 +96,7 @@ def test_of_several_times_the_earliest_counts_and_once(queue: WorkQueue[str], cl
 def test_failures_double_the_wait_up_to_a_bound(queue: WorkQueue[str], clock: Any) -> None:
     waits = [queue.add_failed("a") for _ in range(20)]
     assert 0.1 <= waits[0] <= 0.11
-    assert all(1.5 < later / sooner < 2.5 for sooner, later in zip(waits, waits[1:], strict=False) if later < 270)
+    assert all(1.5 < later / sooner < 2.5 for sooner, later in pairwise(waits) if later < 270)
     assert 300 <= max(waits) <= 330
     assert queue.failures("a") == 20
     queue.forget("a")

@@ -62,7 +62,7 @@ def lists(server: Any) -> list[dict[str, str]]:
     return [each.query for each in server.asked("GET", ALL) if "watch" not in each.query]
 
 
-# --- list --------------------------------------------------------------------------------------------------------------
+# --- list -------------------------------------------------------------------------------------------------------------
 
 
 def test_it_lists_in_pages_and_watches_from_the_lists_version(
@@ -115,7 +115,7 @@ def test_only_metadata_is_asked_for_where_that_is_enough(kit: Any, server: Any, 
     assert "as=PartialObjectMetadata;" in accepts[1]
 
 
-# --- watch -------------------------------------------------------------------------------------------------------------
+# --- watch ------------------------------------------------------------------------------------------------------------
 
 
 def test_events_reach_the_store_and_the_handlers(
@@ -201,7 +201,7 @@ def test_a_server_that_is_always_too_old_is_not_asked_in_a_tight_loop(
     assert sum(clock.waits) > 60
 
 
-# --- failures ----------------------------------------------------------------------------------------------------------
+# --- failures ---------------------------------------------------------------------------------------------------------
 
 
 def test_failures_wait_longer_and_longer_and_never_the_same(
@@ -265,7 +265,8 @@ def test_a_bad_line_is_asked_for_again(
 ) -> None:
     good = kit.event("ADDED", kit.widget("b", version="11"))
     server.answer(
-        "GET", ALL, kit.listed(version="10"), kit.watched(good, line, kit.event("ADDED", kit.widget("no", version="99"))),
+        "GET", ALL, kit.listed(version="10"),
+        kit.watched(good, line, kit.event("ADDED", kit.widget("no", version="99"))),
         kit.watched(kit.event("ADDED", kit.widget("c", version="12"))),
     )  # fmt: skip
     reflect(rests=2)

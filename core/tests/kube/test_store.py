@@ -98,7 +98,8 @@ def test_replacing_leaves_what_the_list_says_and_tells_the_difference(before: Co
     store = Store(indexers={"node": by_node})
     store.replace(objects(before))
     changes = store.replace(objects(after))
-    assert {key: store.get(key) for key in store.keys()} == objects(after)
+    keys = store.keys()
+    assert {key: store.get(key) for key in keys} == objects(after)
     for node in ("n1", "n2"):
         assert set(store.keys_by("node", word=node)) == {key for key, (_, nodes) in after.items() if node in nodes}
     told = {change.key: change.kind for change in changes}

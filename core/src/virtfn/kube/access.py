@@ -10,6 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from virtfn.errors import NotConfigured
 from virtfn.kube.client import KubeClient
 from virtfn.kube.clock import Clock, SystemClock
@@ -53,7 +55,7 @@ def configuration(
             return made
         named = named or str(Path(environment.get("HOME", "/"), ".kube", "config"))
         load_kube_config(config_file=named, context=context, client_configuration=made, persist_config=False)
-    except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
         where = f"kubeconfig {named}" if named else f"service account {service_account}"
         raise NotConfigured(f"{where}: cannot be used ({error}; name a kubeconfig, or run in a pod)") from error
     return made

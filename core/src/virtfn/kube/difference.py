@@ -25,7 +25,7 @@ def merge_patch(live: Object, *, wanted: Object, exact: bool = False) -> Json:
         old = live.get(field)
         if isinstance(value, Mapping):
             if not isinstance(old, Mapping):
-                if cleaned := _without_nulls(value):
+                if (cleaned := _without_nulls(value)) or old is not None:
                     patch[field] = cleaned
             elif inner := merge_patch(old, wanted=value, exact=exact):
                 patch[field] = inner
@@ -57,13 +57,19 @@ def covers(live: object, wanted: object) -> bool:
     """
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(
-            covers(live[field], value) if field in live else value in ({}, [], ())
+            _is_empty(value) if live.get(field) is None else covers(live[field], value)
             for field, value in wanted.items()
             if value is not None
         )
     if isinstance(wanted, list | tuple):
         return isinstance(live, list | tuple) and len(live) == len(wanted) and all(map(covers, live, wanted))
     return same(live, wanted)
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(inner is None or _is_empty(inner) for inner in value.values())
+    return isinstance(value, list | tuple) and not value
 
 
 def _without_nulls(value: Mapping[str, Any]) -> Json:
