@@ -193,10 +193,10 @@ def _faults(access: Access) -> Iterator[_Fault]:
 
 def _errors(trial: Trial) -> None:
     _programs_of_observe(trial)
+    tried: Counter[str] = Counter()
     for scenario in _telling(trial)[::2]:
         with trial.bench(scenario.start) as bench:
             course = _undisturbed(bench, scenario.desired, what=str(scenario))
-        tried: Counter[str] = Counter()
         for access in _distinct(course.effects):
             faults = tuple(_faults(access))
             shape = _shape(access)
