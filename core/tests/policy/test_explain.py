@@ -49,7 +49,7 @@ def test_a_higher_priority_wins_and_says_so(make_policy, make_nic):
     found = explain(policies, None, [make_nic()])
     (loss,) = found.pf(ADDRESS).losses
     assert (loss.group.policy, loss.by, loss.won_by) == ("a", "b", WonBy.PRIORITY)
-    assert str(loss) == "VFs 0-1 of a gave way to b (a lower priority number)"
+    assert str(loss) == "VFs 0-1 of policy a gave way to policy b (a lower priority number)"
     assert [(policy.name, policy.part) for policy in found.policies] == [("a", Part.REPLACED), ("b", Part.WINS)]
     assert found.policy("a").nics[0].lost == loss
     assert found.policy("b").nics[0].has == VfRange(0, 1)

@@ -48,12 +48,14 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """One object as plain data, and where it stands."""
+class Entry:
+    """One object as plain data, as it was written, and where it stands."""
 
     number: int
     where: str
+    """`policies.yaml, document 2, items[0]`."""
     data: Mapping[str, Any]
+    """With text for `apiVersion` and `kind`; nothing else of it was looked at."""
 
 
 def load_documents(text: str, *, source: str) -> list[Document]:
@@ -67,24 +69,32 @@ def load_documents(text: str, *, source: str) -> list[Document]:
     """
     documents: list[Document] = []
     seen: dict[tuple[str, str, str], str] = {}
-    for number, value in parse_yaml(text, source=source):
-        for entry in _entries(value, number=number, where=f"{source}, document {number}"):
-            document = _document(entry, source=source)
-            key = (document.kind, _metadata(entry).get("namespace") or "", document.name)
-            if key in seen:
-                raise InvalidDocument(
-                    f"{entry.where}: {document.kind} {document.name} was given before, in {seen[key]} "
-                    f"(keep one of them, or give it another name)",
-                    field="metadata.name",
-                )
-            seen[key] = entry.where
-            documents.append(document)
+    for entry in load_entries(text, source=source):
+        document = _document(entry, source=source)
+        key = (document.kind, _metadata(entry).get("namespace") or "", document.name)
+        if key in seen:
+            raise InvalidDocument(
+                f"{entry.where}: {document.kind} {document.name} was given before, in {seen[key]} "
+                f"(keep one of them, or give it another name)",
+                field="metadata.name",
+            )
+        seen[key] = entry.where
+        documents.append(document)
     if not documents:
         raise InvalidDocument(f"{source}: there is no object in it (expected {_ALLOWED})")
     return documents
 
 
-def _entries(value: Any, *, number: int, where: str, inherited: Mapping[str, Any] | None = None) -> Iterator[_Entry]:
+def load_entries(text: str, *, source: str) -> Iterator[Entry]:
+    """All objects of a text, of whatever kind, as they were written; lists are opened.
+
+    :raises InvalidDocument: the text is not YAML, or something in it is no object with apiVersion and kind.
+    """
+    for number, value in parse_yaml(text, source=source):
+        yield from _entries(value, number=number, where=f"{source}, document {number}")
+
+
+def _entries(value: Any, *, number: int, where: str, inherited: Mapping[str, Any] | None = None) -> Iterator[Entry]:
     """The object, or the objects of a list. `inherited`: kind and version that a list's items may leave out."""
     if not isinstance(value, Mapping):
         found = f"a {type(value).__name__}" if isinstance(value, list) else repr(value)[:60]
@@ -95,7 +105,7 @@ def _entries(value: Any, *, number: int, where: str, inherited: Mapping[str, Any
             raise InvalidDocument(f"{where}: {field}: is required and must be text (expected {_ALLOWED})", field=field)
     kind = data["kind"]
     if not kind.endswith("List") or inherited is not None:
-        yield _Entry(number, where, data)
+        yield Entry(number, where, data)
         return
     items = data.get("items")
     if not isinstance(items, list):
@@ -107,12 +117,12 @@ def _entries(value: Any, *, number: int, where: str, inherited: Mapping[str, Any
         yield from _entries(item, number=number, where=f"{where}, items[{index}]", inherited=shared)
 
 
-def _metadata(entry: _Entry) -> Mapping[str, Any]:
+def _metadata(entry: Entry) -> Mapping[str, Any]:
     metadata = entry.data.get("metadata")
     return metadata if isinstance(metadata, Mapping) else {}
 
 
-def _document(entry: _Entry, *, source: str) -> Document:
+def _document(entry: Entry, *, source: str) -> Document:
     kind, name = entry.data["kind"], _metadata(entry).get("name")
     note = _kind_note(entry)
     if not isinstance(name, str) or not name:
@@ -129,7 +139,7 @@ def _document(entry: _Entry, *, source: str) -> Document:
         raise type(error)(f"{entry.where}: {error}", field=error.field, hint=error.hint) from error
 
 
-def _kind_note(entry: _Entry) -> str:
+def _kind_note(entry: Entry) -> str:
     """Why an object has no part in this, or empty when it has; raises for what does not belong here at all."""
     kind, version = entry.data["kind"], entry.data["apiVersion"]
     group, _, _ = version.rpartition("/")

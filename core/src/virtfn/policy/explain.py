@@ -114,7 +114,7 @@ class _PfRecord:
             num_vfs=interface.num_vfs,
             groups=groups,
             in_no_group=_gaps([group.vf_range for group in groups], interface.num_vfs),
-            settings=tuple(self.settings.values()),
+            settings=tuple(s for s in self.settings.values() if s.value is not None or s.instead_of is not None),
             applied=tuple(self.applied),
         )
 
@@ -148,7 +148,8 @@ class _Entry:
 
     def explained(self, pfs: Iterable[PfExplained]) -> PolicyExplained:
         found = {pf.pci_address: pf for pf in pfs}
-        nics = tuple(self._nic(nic, why, found.get(nic.pci_address)) for nic, why in self.seen)
+        seen = sorted(self.seen, key=lambda each: each[0].pci_address)
+        nics = tuple(self._nic(nic, why, found.get(nic.pci_address)) for nic, why in seen)
         return PolicyExplained(
             name=self.policy.name,
             part=self._part(nics),

@@ -58,7 +58,7 @@ class Loss:
 
     def __str__(self) -> str:
         why = "a lower priority number" if self.won_by is WonBy.PRIORITY else "equal priority and a later name"
-        return f"VFs {self.group.vf_range} of {self.group.policy} gave way to {self.by} ({why})"
+        return f"VFs {self.group.vf_range} of policy {self.group.policy} gave way to policy {self.by} ({why})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ class PfExplained:
     in_no_group: tuple[VfRange, ...]
     """VFs that are made and belong to nobody: they keep the driver the kernel gave them and are offered to no pod."""
     settings: tuple[Setting, ...]
+    """Those that are set, or were until a later policy said otherwise."""
     applied: tuple[Applied, ...]
     """In the order they were applied; a later one goes before an earlier one."""
 
