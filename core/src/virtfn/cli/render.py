@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from virtfn.cli.arguments import add_files, add_node
 from virtfn.cli.context import Context
 from virtfn.cli.exits import Exit, exit_of_problems
-from virtfn.cli.objects import add_files, add_node, nodes_of, policies_of, read_objects
 from virtfn.cli.output import print_data
 from virtfn.cli.plan_view import show_problems
 from virtfn.model import Problem, Severity
-from virtfn.model.crd import API_VERSION, NODE_STATE_KIND
-from virtfn.policy import render_node_state
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,6 +23,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(context: Context, args: argparse.Namespace) -> Exit:
     """Do it."""
+    from virtfn.cli.objects import nodes_of, policies_of, read_objects
+    from virtfn.model.crd import API_VERSION, NODE_STATE_KIND
+    from virtfn.policy import render_node_state
+
     given = read_objects(context, args.files)
     policies = policies_of(given)
     states = []

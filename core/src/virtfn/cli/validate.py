@@ -7,19 +7,17 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from virtfn.cli.arguments import add_files
 from virtfn.cli.context import Context
 from virtfn.cli.exits import Exit
-from virtfn.cli.objects import NODE_KIND, Given, add_files, read_objects
 from virtfn.cli.output import print_data
 from virtfn.errors import RequestError
 from virtfn.model import Problem, Severity
-from virtfn.model.crd import NODE_STATE_KIND, POLICY_KIND, POOL_CONFIG_KIND
-from virtfn.policy.documents import Entry
-from virtfn.policy.reading import name_of
-from virtfn.policy.validation import Cluster, Validator, Verdict
-from virtfn.policy.validation.page import rules_page
 
 if TYPE_CHECKING:
+    from virtfn.cli.objects import Given
+    from virtfn.policy.documents import Entry
+    from virtfn.policy.validation import Cluster, Verdict
     from virtfn.vendor_rules import PluginRules
 
 
@@ -39,6 +37,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(context: Context, args: argparse.Namespace) -> Exit:
     """Do it."""
+    from virtfn.cli.objects import NODE_KIND, read_objects
+    from virtfn.policy.validation import Validator
+    from virtfn.policy.validation.page import rules_page
+
     if args.rules:
         context.stdout.write(rules_page())
         return Exit.OK
@@ -56,6 +58,10 @@ def run(context: Context, args: argparse.Namespace) -> Exit:
 
 def _cluster(context: Context, given: Given, *, namespace: str | None) -> Cluster:
     """The objects are each other's surroundings; nodes and states are known where some are given."""
+    from virtfn.cli.objects import NODE_KIND
+    from virtfn.model.crd import NODE_STATE_KIND, POLICY_KIND, POOL_CONFIG_KIND
+    from virtfn.policy.validation import Cluster
+
     states = given.of(NODE_STATE_KIND) or None
     return Cluster(
         policies=given.of(POLICY_KIND),
@@ -104,6 +110,8 @@ def _count(number: int, what: str) -> str:
 
 
 def _data(entry: Entry, verdict: Verdict) -> dict[str, Any]:
+    from virtfn.policy.reading import name_of
+
     metadata = entry.data.get("metadata")
     namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else None
     about = {"kind": entry.data["kind"], "name": name_of(entry.data), "namespace": namespace, "where": entry.where}
