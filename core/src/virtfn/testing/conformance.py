@@ -24,7 +24,6 @@ from virtfn.plugin import Plugin
 from virtfn.registry import load_registry
 from virtfn.testing.grounds import FakeGround, Ground, profile_of
 from virtfn.testing.profiles import Profile, profile_names
-from virtfn.testing.pytest_plugin import LAW
 from virtfn.testing.report import LawResult, OnResult, Report, Verdict
 from virtfn.testing.subject import NOT_INSTALLED, Subject, subject_of
 
@@ -182,6 +181,8 @@ class Conformance:
 
     def _keeps(self, law_name: str, profile: ProfileName, note: Callable[[str, object], None]) -> None:
         import pytest
+
+        from virtfn.testing.pytest_plugin import LAW
 
         law = next(law for law in laws() if law.name == law_name)
         subject = self.subject()

@@ -46,15 +46,19 @@ class Bench:
     def __init__(self, ground: Ground, subject: Subject) -> None:
         self._ground = ground
         self._subject = subject
-        self._folder = temporary_folder("virtfn-bench-")
+        self.registry: Registry = subject.registry()
         self.watch = Watch(ground.start())
-        self.restart()
+        self._folder = temporary_folder("virtfn-bench-")
+        self._boot()
 
     def restart(self) -> None:
         """A new process: nothing is left of the old one but the machine and the journal."""
         if self.watch.dead:
             self.watch = Watch(self.watch.ground)
-        self.registry: Registry = self._subject.registry()
+        self.registry = self._subject.registry()
+        self._boot()
+
+    def _boot(self) -> None:
         self.machine = Machine(self.watch.kernel, timeouts=self._ground.timeouts)
         self.node = Node(
             self.machine,
@@ -69,6 +73,10 @@ class Bench:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the journal."""
         self._folder.cleanup()
 
     # --- the cycle ----------------------------------------------------------------------------------------------------

@@ -40,11 +40,13 @@ Start = tuple[PfStart, ...]
 def arrange(machine: Machine, start: Start) -> None:
     """Bring the machine there, by the kernel's interfaces alone."""
     for pf in start:
+        if machine.vf_addresses(pf.address):
+            machine.set_num_vfs(pf.address, 0)
         machine.set_link(pf.address, mtu=pf.mtu, up=True)
         if pf.mode not in (None, machine.pf(pf.address).eswitch_mode):
             assert pf.mode is not None
             machine.set_eswitch_mode(pf.address, pf.mode)
-        if len(machine.vf_addresses(pf.address)) != pf.num_vfs:
+        if pf.num_vfs:
             machine.set_num_vfs(pf.address, pf.num_vfs)
         if pf.userspace:
             machine.load_module(DeviceType.VFIO_PCI.value)

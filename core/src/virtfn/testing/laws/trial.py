@@ -56,7 +56,11 @@ class Trial:
             bench = Bench(self.ground, self.subject)
         except PluginError as error:
             raise Unable(f"the plugin cannot be loaded: {error}") from error
-        arrange(bench.machine, start)
+        try:
+            arrange(bench.machine, start)
+        except BaseException:
+            bench.close()
+            raise
         bench.watch.clear()
         return bench
 
