@@ -1,6 +1,7 @@
 """What the installed plugins say of node states: through the registry, without a machine."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,27 +110,8 @@ ROW = DeviceModel(
 )  # fmt: skip
 
 
-class Firm(Plugin):
-    """Sets firmware."""
-
-    name = "firm"
-    api_version = 1
-
-    @hookimpl
-    def device_table(self):
-        return (ROW,)
-
-    @hookimpl
-    def plan_firmware(self, adapter, desired, platform):
-        return ()
-
-    @hookimpl
-    def validate(self, adapter, desired):
-        raise DeviceFault("no luck")
-
-
 class Plain(Plugin):
-    """Does not."""
+    """Knows how many VFs there can be."""
 
     name = "plain"
     api_version = 1
@@ -137,6 +119,21 @@ class Plain(Plugin):
     @hookimpl
     def device_table(self):
         return (ROW,)
+
+
+class Firm(Plugin):
+    """Sets that in firmware, and breaks down when asked."""
+
+    name = "firm"
+    api_version = 1
+
+    @hookimpl
+    def device_table(self):
+        return (replace(ROW, vfs_in_firmware=True),)
+
+    @hookimpl
+    def validate(self, adapter, desired):
+        raise DeviceFault("no luck")
 
 
 @pytest.mark.parametrize(("plugin", "errors"), [(Firm, []), (Plain, [("NumVfsBeyondTotal", "spec.numVfs")])])

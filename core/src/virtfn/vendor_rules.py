@@ -91,14 +91,14 @@ class PluginRules:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._limits = {row.pf: row.max_vfs for _, row in registry.device_models()}
 
     def most_vfs(self, pf: InterfaceStatus) -> int | None:
-        """What the card's plugin lists, if it is one that sets up firmware; None: `totalvfs` is the limit."""
+        """`max_vfs` of the card's row, if its plugin sets the number in firmware; None: `totalvfs` is the limit."""
         for adapter in self._registry.assign(inventory_of([pf])).adapters:
-            if adapter.owner is None or not self._registry.hook_sources(adapter)["plan_firmware"]:
-                continue
-            return self._limits.get(adapter.pfs[0].id)
+            owner = self._registry.plugin(adapter.owner) if adapter.owner is not None else None
+            for row in owner.device_table if owner is not None else ():
+                if row.pf == adapter.pfs[0].id and row.vfs_in_firmware:
+                    return row.max_vfs
         return None
 
     def problems(

@@ -39,6 +39,9 @@ class DeviceModel:
     capabilities: frozenset[Capability] = frozenset()
     max_vfs: int | None = None
     """Upper bound of the driver for one PF; `sriov_totalvfs` of the device decides."""
+    vfs_in_firmware: bool = False
+    """`sriov_totalvfs` follows a firmware setting that the plugin writes itself, so that up to `max_vfs` may be asked
+    for, whatever it is now."""
     product: str = ""
     """The vendor's product name, e.g. `Ethernet Controller X710 for 10GbE SFP+`."""
 
