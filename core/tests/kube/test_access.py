@@ -48,7 +48,7 @@ def asked_as(server: Any, configured: Any, clock: Any) -> str:
 
 def test_a_named_kubeconfig_comes_first(server: Any, kubeconfig: Any, tmp_path: Path, clock: Any) -> None:
     path = kubeconfig(tmp_path / "named")
-    environment = {"KUBECONFIG": "/nowhere", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    environment = {"KUBECONFIG": "/nowhere", "KUBERNETES_SERVICE_HOST": "192.0.2.1"}
     assert asked_as(server, configuration(environment=environment, kubeconfig=path), clock) == "Bearer token-one"
 
 
@@ -60,7 +60,7 @@ def test_a_context_can_be_named(server: Any, kubeconfig: Any, tmp_path: Path, cl
 
 def test_then_the_environments(server: Any, kubeconfig: Any, tmp_path: Path, clock: Any) -> None:
     path = kubeconfig(tmp_path / "other")
-    environment = {"KUBECONFIG": str(path), "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    environment = {"KUBECONFIG": str(path), "KUBERNETES_SERVICE_HOST": "192.0.2.1"}
     assert asked_as(server, configuration(environment=environment), clock) == "Bearer token-one"
 
 
@@ -69,10 +69,10 @@ def test_then_the_pods_service_account(tmp_path: Path, kubeconfig: Any) -> None:
     (tmp_path / "token").write_text("pod-token")
     (tmp_path / "ca.crt").write_text("certificate")
     environment = {
-        "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443", "HOME": str(tmp_path),
+        "KUBERNETES_SERVICE_HOST": "192.0.2.1", "KUBERNETES_SERVICE_PORT": "443", "HOME": str(tmp_path),
     }  # fmt: skip
     configured = configuration(environment=environment, service_account=tmp_path)
-    assert configured.host == "https://10.0.0.1:443"
+    assert configured.host == "https://192.0.2.1:443"
     assert configured.ssl_ca_cert == str(tmp_path / "ca.crt")
     assert configured.auth_settings()["BearerToken"]["value"] == "bearer pod-token"
 
@@ -80,7 +80,7 @@ def test_then_the_pods_service_account(tmp_path: Path, kubeconfig: Any) -> None:
 def test_a_service_accounts_token_is_read_again_when_it_changes(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("first")
     (tmp_path / "ca.crt").write_text("certificate")
-    environment = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+    environment = {"KUBERNETES_SERVICE_HOST": "192.0.2.1", "KUBERNETES_SERVICE_PORT": "443"}
     configured = configuration(environment=environment, service_account=tmp_path)
     (tmp_path / "token").write_text("second")
     loader = configured.refresh_api_key_hook.__closure__[0].cell_contents
@@ -106,7 +106,7 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, text: str | None) -> None:
 
 
 def test_a_pod_without_a_token_is_named(tmp_path: Path) -> None:
-    environment = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+    environment = {"KUBERNETES_SERVICE_HOST": "192.0.2.1", "KUBERNETES_SERVICE_PORT": "443"}
     with pytest.raises(NotConfigured, match=r"service account .*: cannot be used"):
         configuration(environment=environment, service_account=tmp_path)
 

@@ -177,9 +177,12 @@ class Transport:
         """
         response = self._send(
             "GET", url=self._url(path, query=query), subject=subject, data=None, content_type=JSON, accept=accept,
-            timeout=quiet, repeatable=True, whole=False,
+            timeout=min(quiet, self._settings.request_timeout), repeatable=True, whole=False,
         )  # fmt: skip
         if response.status < 300:
+            # Only what follows may be slow; a server that does not even begin is noticed sooner.
+            if (sock := getattr(response.connection, "sock", None)) is not None:
+                sock.settimeout(quiet)
             return Stream(response, subject=subject)
         try:
             data = response.read(READ_SIZE)
