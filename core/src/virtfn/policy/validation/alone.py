@@ -173,7 +173,7 @@ POLICY_RULES = (
         kinds=_KIND,
         field="spec.resourceName",
         holds="`resourceName` has 1 to 63 letters, digits, `-` or `_`, with a letter or digit at both ends.",
-        hint="choose a name like intel_nics or net-1; it is offered to pods as <prefix>/<resourceName>",
+        hint="choose a name like dpdk_nics or net-1; it is offered to pods as <prefix>/<resourceName>",
         reads=("resourceName",),
         check=_resource_name,
     ),

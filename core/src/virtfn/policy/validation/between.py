@@ -75,18 +75,19 @@ def _meetings(case: Case) -> dict[_Meeting, list[str]]:
                 for meeting in _as_written(case.policy, other):
                     written[meeting].append(place.name)
             else:
-                for meeting in _on_nics(case.policy, other, place.interfaces):
+                for meeting in _on_nics(case.policy, other, case.selected[place]):
                     found[meeting].append(place.name)
     told = {(meeting.name, meeting.at) for meeting in found}
     return found | {meeting: names for meeting, names in written.items() if (meeting.name, meeting.at) not in told}
 
 
 def _on_nics(
-    own: SriovNetworkNodePolicy, other: SriovNetworkNodePolicy, interfaces: tuple[InterfaceStatus, ...]
+    own: SriovNetworkNodePolicy, other: SriovNetworkNodePolicy, selected: tuple[InterfaceStatus, ...]
 ) -> Iterator[_Meeting]:
+    """:param selected: by `own`."""
     mine, theirs = own.spec.nic_selector, other.spec.nic_selector
-    for pf in interfaces:
-        if not (selects(mine, pf) and selects(theirs, pf)):
+    for pf in selected:
+        if not selects(theirs, pf):
             continue
         entry = vf_range_entry(mine, pf)
         ranges = tuple(vf_range(policy.spec, pf) if policy.spec.num_vfs else None for policy in (own, other))
@@ -125,7 +126,7 @@ def _named(spec: PolicySpec) -> dict[str, tuple[int, VfRange | None]]:
 
 
 def _overlap(case: Case) -> Iterator[Breach]:
-    for meeting, names in _meetings(case).items():
+    for meeting, names in case.once(_meetings).items():
         if meeting.by is _By.NAME and meeting.overlaps:
             yield Breach(
                 f"VFs {meeting.own} of {meeting.pf} overlap VFs {meeting.others} of policy {meeting.name}"
@@ -135,14 +136,14 @@ def _overlap(case: Case) -> Iterator[Breach]:
 
 
 def _root_device(case: Case) -> Iterator[Breach]:
-    for meeting, names in _meetings(case).items():
+    for meeting, names in case.once(_meetings).items():
         if meeting.by is _By.ADDRESS:
             yield Breach(f"{meeting.pf} is named by policy {meeting.name} too{on_nodes(names)}", field=meeting.at)
 
 
 def _taken(case: Case) -> Iterator[Breach]:
     own = case.policy
-    for meeting, names in _meetings(case).items():
+    for meeting, names in case.once(_meetings).items():
         other = meeting.other
         if meeting.by is not _By.CHANCE or not meeting.overlaps or _order(other) < _order(own):
             continue
@@ -164,7 +165,7 @@ def _order(policy: SriovNetworkNodePolicy) -> tuple[int, str]:
 
 def _managed(case: Case) -> Iterator[Breach]:
     own = case.policy.spec.externally_managed
-    for meeting, names in _meetings(case).items():
+    for meeting, names in case.once(_meetings).items():
         other = meeting.other
         if other.spec.externally_managed is own:
             continue

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from virtfn.model.crd import CustomResource, SriovNetworkNodePolicy
+from virtfn.model.crd import CustomResource, InterfaceStatus, SriovNetworkNodePolicy
+from virtfn.policy.selection import selects
 from virtfn.policy.validation.cluster import Place, View
+
+T = TypeVar("T")
 
 _SHOWN_NODES = 3
 
@@ -19,6 +23,14 @@ class Case:
     view: View
     old: CustomResource | None = None
     """The object as it is in the cluster; None: it is not there, or not known."""
+    _found: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, find: Callable[[Case], T]) -> T:
+        """What `find` makes of the case, found once for all rules that ask."""
+        if find not in self._found:
+            self._found[find] = find(self)
+        found: T = self._found[find]
+        return found
 
     @property
     def policy(self) -> SriovNetworkNodePolicy:
@@ -29,13 +41,31 @@ class Case:
     @property
     def places(self) -> tuple[Place, ...]:
         """The nodes that the policy selects."""
-        return self.view.selected_by(self.policy.spec)
+        return self.once(_places)
+
+    @property
+    def selected(self) -> dict[Place, tuple[InterfaceStatus, ...]]:
+        """The NICs that the policy selects, for each of its nodes whose NICs are known."""
+        return self.once(_selected)
 
     @property
     def others(self) -> tuple[SriovNetworkNodePolicy, ...]:
         """The other policies that have an effect."""
         own = self.policy
         return tuple(policy for policy in self.view.policies if policy.name != own.name)
+
+
+def _places(case: Case) -> tuple[Place, ...]:
+    return case.view.selected_by(case.policy.spec)
+
+
+def _selected(case: Case) -> dict[Place, tuple[InterfaceStatus, ...]]:
+    selector = case.policy.spec.nic_selector
+    return {
+        place: tuple(pf for pf in place.interfaces if selects(selector, pf))
+        for place in case.places
+        if place.interfaces is not None
+    }
 
 
 def on_nodes(names: Iterable[str]) -> str:

@@ -76,9 +76,9 @@ class Cluster:
         return frozenset(need for need, value in parts.items() if value is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """One node, as far as it is known."""
+    """One node, as far as it is known; equal to itself only."""
 
     name: str
     labels: Mapping[str, str] | None

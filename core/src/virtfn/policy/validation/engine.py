@@ -116,37 +116,19 @@ class Validator:
         problems: list[Problem] = []
         skipped: list[Skipped] = []
         inherited = set(self._alone(before, kind, label)) if before.model is not None or before.faults else set()
+        case = Case(read.model, self._view, before.model) if read.model is not None else None
         for rule in (rule for rule in self._rules if kind in rule.kinds):
-            found, why = self._apply(rule, read, before.model, knows, label)
+            found, why = _apply(rule, read.faults, case, knows, label)
             problems += [_only_told(problem) if problem in inherited else problem for problem in found]
             skipped += [Skipped(rule.id, why)] if why else []
         return Verdict(tuple(problems), tuple(skipped))
 
     def _alone(self, read: Read, kind: str, label: str) -> Iterator[Problem]:
         """What is wrong with an object by itself."""
+        case = Case(read.model, self._view) if read.model is not None else None
         for rule in self._rules:
             if kind in rule.kinds and not rule.needs:
-                yield from self._apply(rule, read, None, frozenset(), label)[0]
-
-    def _apply(
-        self, rule: Rule, read: Read, old: CustomResource | None, knows: frozenset[Need], label: str
-    ) -> tuple[list[Problem], str]:
-        """Problems, or why the rule was not applied."""
-        if rule.check is None:
-            return [_of_fault(fault, label) for fault in read.faults if _rule_of(fault) is rule], ""
-        if read.model is None:
-            return [], "the object cannot be read"
-        missing = sorted(rule.needs - knows)
-        if missing:
-            return [], f"not known: {', '.join(missing)}"
-        malformed = [fault.field for fault in read.faults if _reads(rule, fault.field)]
-        if malformed:
-            return [], f"malformed: {', '.join(malformed)}"
-        try:
-            found = [_of_breach(breach, rule, label) for breach in rule.check(Case(read.model, self._view, old))]
-        except NotKnownError as error:
-            return [], str(error)
-        return found, ""
+                yield from _apply(rule, read.faults, case, frozenset(), label)[0]
 
 
 def validate(
@@ -158,6 +140,26 @@ def validate(
 ) -> Verdict:
     """What is wrong with one object; see `Validator.validate`, which is for many."""
     return Validator(cluster).validate(obj, old=old, operation=operation)
+
+
+def _apply(
+    rule: Rule, faults: tuple[Fault, ...], case: Case | None, knows: frozenset[Need], label: str
+) -> tuple[list[Problem], str]:
+    """Problems, or why the rule was not applied."""
+    if rule.check is None:
+        return [_of_fault(fault, label) for fault in faults if _rule_of(fault) is rule], ""
+    if case is None:
+        return [], "the object cannot be read"
+    missing = sorted(rule.needs - knows)
+    if missing:
+        return [], f"not known: {', '.join(missing)}"
+    malformed = [fault.field for fault in faults if _reads(rule, fault.field)]
+    if malformed:
+        return [], f"malformed: {', '.join(malformed)}"
+    try:
+        return [_of_breach(breach, rule, label) for breach in rule.check(case)], ""
+    except NotKnownError as error:
+        return [], str(error)
 
 
 def _being_deleted(data: Any) -> bool:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from virtfn.model import Severity
+from virtfn.model import Problem, Severity
 from virtfn.model.crd import POLICY_KIND, InterfaceStatus
 from virtfn.policy.merge import render_node_state
-from virtfn.policy.selection import mismatch, node_mismatch, selects
+from virtfn.policy.selection import mismatch, node_mismatch
 from virtfn.policy.validation.case import Case, on_nodes
-from virtfn.policy.validation.cluster import Place
 from virtfn.policy.validation.rule import Breach, Need, NotKnownError, Rule
 
 _KIND = (POLICY_KIND,)
@@ -38,19 +37,16 @@ def _no_node(case: Case) -> Iterator[Breach]:
 
 
 def _no_nic(case: Case) -> Iterator[Breach]:
-    places = [place for place in case.places if place.interfaces is not None]
-    if not places:
+    if not case.selected:
         raise NotKnownError("no selected node has told its NICs yet")
     selector = case.policy.spec.nic_selector
-    if selector.is_empty:
-        return  # a rule of its own
-    whys = []
-    for place in places:
-        for pf in place.interfaces or ():
-            why = mismatch(selector, pf)
-            if why is None:
-                return
-            whys.append(f"{place.name + ': ' if place.name else ''}{pf.name or pf.pci_address}: {why}")
+    if selector.is_empty or any(case.selected.values()):
+        return  # the former is a rule of its own
+    whys = [
+        f"{place.name + ': ' if place.name else ''}{pf.name or pf.pci_address}: {mismatch(selector, pf)}"
+        for place in case.selected
+        for pf in place.interfaces or ()
+    ]
     yield Breach("selects no NIC: " + _some(whys))
 
 
@@ -59,20 +55,11 @@ def _some(whys: list[str]) -> str:
     return "; ".join(whys[:_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
 
 
-def _selected(case: Case) -> Iterator[tuple[Place, InterfaceStatus]]:
-    selector = case.policy.spec.nic_selector
-    for place in case.places:
-        for pf in place.interfaces or ():
-            if selects(selector, pf):
-                yield place, pf
-
-
 def _of_each_pf(case: Case, what: Callable[[InterfaceStatus], Breach | None]) -> Iterator[Breach]:
     """What is wrong with each selected PF, told once for all nodes where it is."""
     found: dict[Breach, list[str]] = defaultdict(list)
-    for place, pf in _selected(case):
-        breach = what(pf)
-        if breach is not None:
+    for place, pfs in case.selected.items():
+        for breach in filter(None, map(what, pfs)):
             found[breach].append(place.name)
     for breach, names in found.items():
         yield Breach(breach.message + on_nodes(names), breach.field, breach.hint, breach.severity)
@@ -140,16 +127,44 @@ def _device(case: Case) -> Iterator[Breach]:
     vendor = case.view.vendor
     assert vendor is not None  # the rule needs it
     found: dict[Breach, list[str]] = defaultdict(list)
-    for place in case.places:
-        if place.interfaces is None:
+    told: dict[object, list[Breach]] = {}
+    for place, pfs in case.selected.items():
+        if not pfs:
             continue
-        spec = render_node_state([case.policy], None, place.interfaces, manage_bridges=False).spec
-        for problem in vendor.problems(place.interfaces, spec, virtual=place.virtual):
-            field = f"spec.{problem.field.rpartition('.')[2]}" if problem.field else "spec.nicSelector"
-            breach = Breach(f"{problem.object}: {problem.message}", field, problem.hint, problem.severity)
+        nics = place.interfaces or ()
+        likeness = (place.virtual, *map(_likeness, nics))
+        if likeness not in told:  # many nodes of a cluster are alike
+            spec = render_node_state([case.policy], None, nics, manage_bridges=False).spec
+            told[likeness] = [_breach(problem) for problem in vendor.problems(nics, spec, virtual=place.virtual)]
+        for breach in told[likeness]:
             found[breach].append(place.name)
     for breach, names in found.items():
         yield Breach(breach.message + on_nodes(names), breach.field, breach.hint, breach.severity)
+
+
+def _likeness(pf: InterfaceStatus) -> tuple[object, ...]:
+    """What a plugin can tell one node's NIC from another's by, as far as a policy is concerned."""
+    return (
+        pf.pci_address,
+        pf.name,
+        pf.alt_names,
+        pf.driver,
+        pf.vendor,
+        pf.device_id,
+        pf.net_filter,
+        pf.mtu,
+        pf.num_vfs,
+        pf.total_vfs,
+        pf.link_type,
+        pf.link_admin_state,
+        pf.eswitch_mode,
+        tuple((vf.pci_address, vf.driver, vf.device_id) for vf in pf.vfs),
+    )
+
+
+def _breach(problem: Problem) -> Breach:
+    field = f"spec.{problem.field.rpartition('.')[2]}" if problem.field else "spec.nicSelector"
+    return Breach(f"{problem.object}: {problem.message}", field, problem.hint, problem.severity)
 
 
 HARDWARE_RULES = (
