@@ -1,5 +1,7 @@
 """YAML as the field writes it: what stays text, and what is refused."""
 
+import json
+
 import pytest
 
 from virtfn.errors import InvalidDocument
@@ -113,3 +115,17 @@ def test_aliases_do_not_blow_up():
 
 def test_a_large_text_without_aliases_is_read():
     assert len(value_of("a:\n" + "- {b: 1}\n" * 20_000)["a"]) == 20_000
+
+
+def test_characters_that_json_writes_in_two_halves() -> None:
+    text = json.dumps({"😀": "a😀b"})
+    assert "\\ud83d\\ude00" in text
+    assert parse_yaml(text, source="f") == [(1, {"😀": "a😀b"})]
+
+
+@pytest.mark.parametrize("text", ['a: "x\\ud83d"', 'a: "\\ude00\\ud83d"'])
+def test_half_a_character_is_refused(text: str) -> None:
+    with pytest.raises(InvalidDocument, match="f, document 1, line 1: a: .* has half of a character") as caught:
+        parse_yaml(text, source="f")
+    assert caught.value.field == "a"
+    str(caught.value).encode()

@@ -73,6 +73,10 @@ class WireModel(BaseModel):
     own_zero: ClassVar[frozenset[str]] = frozenset()
     """Python names of the fields whose zero is a value of its own, read and written like any other."""
 
+    left_to_rules: ClassVar[frozenset[str]] = frozenset()
+    """Python names of the fields that must be given here, though no definition in a cluster demands them: a rule does,
+    or older objects may lack them."""
+
     @model_validator(mode="before")
     @classmethod
     def _drop_absent(cls, data: Any) -> Any:

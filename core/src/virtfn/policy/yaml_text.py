@@ -6,7 +6,8 @@ What differs, and why:
 * PCI addresses stay text: YAML 1.1 takes `0000:18:00.0` for a number to the base of 60, and so does the loader;
 * dates stay text, keys must be text, and of tags only those of JSON's types are allowed;
 * `vendor` and `deviceID` keep their digits as they were written (`0154` is not octal there);
-* aliases may not refer to themselves, nor blow a small text up into a large object.
+* aliases may not refer to themselves, nor blow a small text up into a large object;
+* a character that JSON writes as two escapes (`"\\ud83d\\ude00"`) is one character; half of one is an error.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from virtfn.errors import InvalidDocument
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_TAG + name for name in ("null", "bool", "int", "float", "str"))
 _KEPT_AS_WRITTEN = frozenset({"vendor", "deviceID"})
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _MOST_REPEATED = 50_000
 """Values that aliases may add to what stands in the text."""
 
@@ -115,7 +117,10 @@ class _Builder:
         if node.tag not in _SCALARS:
             self._refuse(node, path, f"{node.value!r} with the tag {node.tag} is not allowed here (put it in quotes)")
         try:
-            return self._loader.construct_object(node)
+            value = self._loader.construct_object(node)
+            return _joined(value) if isinstance(value, str) and _HALF_CHARACTER.search(value) else value
+        except UnicodeError as error:
+            self._refuse(node, path, f"{node.value[:60]!r} has half of a character (write the whole one)", error)
         except (ValueError, KeyError, yaml.YAMLError) as error:
             kind = node.tag.removeprefix(_TAG)
             self._refuse(node, path, f"{node.value[:60]!r} cannot be read as {kind} (put text in quotes)", error)
@@ -149,3 +154,8 @@ class _Builder:
         line = node.start_mark.line + 1
         field = f"{path}: " if path else ""
         raise InvalidDocument(f"{self._where}, line {line}: {field}{what}", field=path) from cause
+
+
+def _joined(text: str) -> str:
+    """Text whose characters beyond 16 bits came as two halves each; raises `ValueError` for half a one."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")

@@ -27,11 +27,13 @@ LinkState = Literal["auto", "enable", "disable"]
 class NetworkSpec(WireModel):
     """What all network kinds have."""
 
+    own_zero = frozenset({"resource_name"})
+
     network_namespace: str = Field(default="", alias="networkNamespace")
     """Namespace of the NetworkAttachmentDefinition; absent: the object's own. Only objects in the operator's namespace
     may name another one."""
-    resource_name: Annotated[str, Field(json_schema_extra={"minLength": 1})] = Field(alias="resourceName")
-    """Resource that a pod's VF is taken from: `resourceName` of a policy."""
+    resource_name: str = Field(alias="resourceName")
+    """Resource that a pod's VF is taken from: `resourceName` of a policy. It must be given, and may be empty."""
     capabilities: str = ""
     """Capabilities of the CNI plugin as a JSON object in text, like `{"mac": true, "ips": true}`."""
     ipam: str = ""
@@ -43,7 +45,7 @@ class NetworkSpec(WireModel):
 class SriovNetworkSpec(NetworkSpec):
     """An Ethernet network of VFs, for the CNI plugin `sriov`."""
 
-    own_zero = frozenset({"min_tx_rate", "max_tx_rate", "log_level"})
+    own_zero = NetworkSpec.own_zero | {"min_tx_rate", "max_tx_rate", "log_level"}
 
     vlan: Annotated[StrictInt, _between(0, 4094)] = 0
     """VLAN that the VF's traffic is put into; 0: none."""

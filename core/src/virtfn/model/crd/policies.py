@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from pydantic_core import PydanticCustomError
@@ -125,8 +125,8 @@ class PolicySpec(WireModel):
     """What one policy wants of the NICs it selects."""
 
     always_present = frozenset({"resource_name", "node_selector", "nic_selector", "num_vfs", "priority"})
-    left_to_rules: ClassVar[frozenset[str]] = frozenset({"resource_name"})
-    """Objects with numVfs 0 that older operators made may lack it."""
+    # Objects with numVfs 0 that older operators made may lack it.
+    left_to_rules = frozenset({"resource_name"})
 
     resource_name: Annotated[str, Field(json_schema_extra={"maxLength": 253})] = Field(alias="resourceName")
     """Name of the device plugin's resource that the VFs are offered as, without prefix: `<prefix>/<resourceName>`."""

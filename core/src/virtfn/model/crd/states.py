@@ -28,6 +28,7 @@ class VfGroupSpec(WireModel):
     """VFs of one PF that are configured alike."""
 
     always_present = frozenset({"vf_range"})
+    left_to_rules = frozenset({"vf_range"})
 
     resource_name: str = Field(default="", alias="resourceName")
     """Name of the device plugin's resource that the VFs are offered as, without prefix."""

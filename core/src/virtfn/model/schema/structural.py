@@ -29,8 +29,6 @@ _KEPT = (
     "maxLength",
     "maxItems",
 )
-_NO_SCHEMA = frozenset({"apiVersion", "kind", "metadata"})
-"""The API server checks these itself, and says what they mean."""
 
 
 def openapi_schema(kind: type[CustomResource]) -> Schema:
@@ -38,9 +36,10 @@ def openapi_schema(kind: type[CustomResource]) -> Schema:
     source = kind.model_json_schema(by_alias=True)
     schema = _converted(source, source.get("$defs", {}), {model.__name__: model for model in _models(WireModel)})
     schema.pop("required", None)
-    for name in _NO_SCHEMA:
-        found = schema["properties"][name]
-        schema["properties"][name] = {"description": found["description"], "type": found["type"]}
+    # The API server checks these itself; of metadata it lets nobody else say anything.
+    for name in ("apiVersion", "kind"):
+        schema["properties"][name] = {"description": schema["properties"][name]["description"], "type": "string"}
+    schema["properties"]["metadata"] = {"type": "object"}
     return schema
 
 
@@ -63,7 +62,7 @@ def _converted(source: Mapping[str, Any], defs: Mapping[str, Any], models: Mappi
     schema |= {name: value for name, value in source.items() if name.startswith("x-kubernetes-")}
     if "description" in schema:
         schema["description"] = " ".join(schema["description"].split())
-    if not schema.get("default"):
+    if not schema.get("default") or schema.get("type") in ("object", "array"):
         schema.pop("default", None)
     if "const" in source:
         schema["enum"] = [source["const"]]
@@ -96,10 +95,11 @@ def _object(
 
 def _required(model: type[WireModel]) -> list[str]:
     """Of a status, what is always written; else what must be given."""
-    left_out: frozenset[str] = getattr(model, "left_to_rules", frozenset())
     fields = model.model_fields.items()
     if issubclass(model, StatusModel):
         names = [field.alias or name for name, field in fields if name in model.always_present]
     else:
-        names = [field.alias or name for name, field in fields if field.is_required() and name not in left_out]
+        names = [
+            field.alias or name for name, field in fields if field.is_required() and name not in model.left_to_rules
+        ]
     return sorted(names)
