@@ -27,7 +27,7 @@ from kubernetes import client
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-DEFINITIONS = (ROOT / "deploy" / "crds", HERE / "data")
+CRDS = ROOT / "deploy" / "crds"
 NUMBERS = itertools.count(1)
 NEEDS_NEWER = pytest.StashKey[str]()
 
@@ -117,11 +117,17 @@ def binaries() -> assets.Assets:
 
 @pytest.fixture(scope="session")
 def api_server(binaries: assets.Assets) -> Iterator[ApiServer]:
-    """The API server of this session, with the custom resource definitions of the tree. Leave it running."""
+    """The API server of this session, with kinds that are not of this project (`data/`). Leave it running."""
     with ApiServer(binaries) as server:
         with server.client() as api:
-            definitions.install(api, definitions.read(path for path in DEFINITIONS if path.exists()))
+            definitions.install(api, definitions.read([HERE / "data"]))
         yield server
+
+
+@pytest.fixture(scope="session")
+def crds(kube_admin: client.ApiClient) -> list[str]:
+    """This project's own kinds, as they are deployed, are in the session's API server; their names."""
+    return definitions.install(kube_admin, definitions.read([CRDS]))
 
 
 @pytest.fixture

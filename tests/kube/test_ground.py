@@ -101,7 +101,7 @@ def test_the_python_client_takes_the_kubeconfig(api_server: ApiServer, namespace
 
 
 def test_a_stranger_is_refused(client_for: Callable[..., client.ApiClient], namespace: str) -> None:
-    with pytest.raises(client.ApiException, match='"stranger" cannot list resource "configmaps"') as refused:
+    with pytest.raises(client.ApiException, match=r"stranger\W+ cannot list resource \W+configmaps") as refused:
         client.CoreV1Api(client_for(STRANGER)).list_namespaced_config_map(namespace)
     assert refused.value.status == 403
 
@@ -143,7 +143,7 @@ def test_a_role_gives_what_it_says_and_no_more(
     assert eventually(lambda: alice.list_namespaced_config_map(namespace)).items == []
     with pytest.raises(client.ApiException, match="cannot create resource"):
         alice.create_namespaced_config_map(namespace, config_map("one"))
-    with pytest.raises(client.ApiException, match='"bob" cannot list'):
+    with pytest.raises(client.ApiException, match=r"bob\W+ cannot list"):
         client.CoreV1Api(client_for(BOB)).list_namespaced_config_map(namespace)
 
 
@@ -157,7 +157,9 @@ def test_a_service_account_has_a_token(
     assert claims(token)["sub"] == f"system:serviceaccount:{namespace}:daemon"
     assert token_for("daemon"), "a second token of the same account"
     account = client.CoreV1Api(client_for(token))
-    with pytest.raises(client.ApiException, match=f'"system:serviceaccount:{namespace}:daemon" cannot list') as refused:
+    with pytest.raises(
+        client.ApiException, match=rf"system:serviceaccount:{namespace}:daemon\W+ cannot list"
+    ) as refused:
         account.list_namespaced_config_map(namespace)
     assert refused.value.status == 403
     allow(kube_admin, namespace, "list", subject={"kind": "ServiceAccount", "name": "daemon", "namespace": namespace})

@@ -16,15 +16,23 @@ from kubernetes import client
 
 
 @pytest.fixture
-def three(kube_admin: client.ApiClient, namespace: str) -> list[str]:
-    """Three config maps in the namespace; a watch from the beginning has three lines."""
-    for name in ("one", "three", "two"):
-        client.CoreV1Api(kube_admin).create_namespaced_config_map(namespace, config_map(name, text="x" * 100))
+def three() -> list[str]:
+    """Names of the three config maps that `watch` makes; in this order they are listed, too."""
     return ["one", "three", "two"]
 
 
+@pytest.fixture
+def watch(kube_admin: client.ApiClient, namespace: str, three: list[str]) -> str:
+    """What to ask for to watch from before the three were made: they come in this order, as events."""
+    core = client.CoreV1Api(kube_admin)
+    begin = core.list_namespaced_config_map(namespace).metadata.resource_version
+    for name in three:
+        core.create_namespaced_config_map(namespace, config_map(name, text="x" * 100))
+    return config_maps(namespace, watch="true", resourceVersion=begin)
+
+
 def test_the_proxy_forwards_and_records(
-    client_for: Callable[..., client.ApiClient], proxy: Proxy, namespace: str, three: list[str]
+    client_for: Callable[..., client.ApiClient], proxy: Proxy, namespace: str, watch: str, three: list[str]
 ) -> None:
     core = client.CoreV1Api(client_for(ADMIN, server=proxy.url))
     first = core.list_namespaced_config_map(namespace, limit=2, label_selector="a notin (b)")
@@ -56,18 +64,16 @@ def test_a_kubeconfig_and_kubectl_fit_a_tls_proxy(api_server: ApiServer, tls_pro
 
 
 def test_a_watch_comes_through_as_it_happens(
-    api_server: ApiServer, kube_admin: client.ApiClient, tls_proxy: Proxy, namespace: str, three: list[str]
+    api_server: ApiServer, kube_admin: client.ApiClient, tls_proxy: Proxy, namespace: str, watch: str, three: list[str]
 ) -> None:
-    with opened(tls_proxy.url, config_maps(namespace, watch="true"), ca_file=api_server.ca_file) as answer:
+    with opened(tls_proxy.url, watch, ca_file=api_server.ca_file) as answer:
         assert names([answer.readline() for _ in three]) == three
         client.CoreV1Api(kube_admin).create_namespaced_config_map(namespace, config_map("four"))
         assert names([answer.readline()]) == ["four"], "while the watch goes on"
     assert tls_proxy.requests()[0].is_watch
 
 
-def test_faults_are_for_the_chosen_requests_and_so_often(
-    api_server: ApiServer, proxy: Proxy, namespace: str, three: list[str]
-) -> None:
+def test_faults_are_for_the_chosen_requests_and_so_often(proxy: Proxy, namespace: str) -> None:
     rule = proxy.on("GET", r"configmaps\?", fault=faults.TOO_MANY, times=2)
     proxy.on("POST", "", fault=faults.INTERNAL, times=None)
     statuses = []
@@ -102,7 +108,7 @@ def test_an_error_is_what_an_api_server_says(
     assert client.CoreV1Api(client_for(ADMIN, server=proxy.url)).list_node().items is not None, "only once"
 
 
-def test_garbage_is_no_json(api_server: ApiServer, proxy: Proxy, namespace: str) -> None:
+def test_garbage_is_no_json(proxy: Proxy, namespace: str) -> None:
     proxy.on("GET", "configmaps", fault=faults.GARBAGE)
     with opened(proxy.url, config_maps(namespace)) as answer:
         assert answer.status == 200
@@ -110,11 +116,9 @@ def test_garbage_is_no_json(api_server: ApiServer, proxy: Proxy, namespace: str)
             json.loads(answer.read())
 
 
-def test_a_watch_is_cut_in_the_middle_of_a_line(
-    api_server: ApiServer, proxy: Proxy, namespace: str, three: list[str]
-) -> None:
+def test_a_watch_is_cut_in_the_middle_of_a_line(proxy: Proxy, watch: str, three: list[str]) -> None:
     rule = proxy.on("GET", "watch=true", fault=faults.CutMidLine(after_lines=2))
-    with opened(proxy.url, config_maps(namespace, watch="true")) as answer:
+    with opened(proxy.url, watch) as answer:
         assert names([answer.readline(), answer.readline()]) == three[:2]
         with pytest.raises(IncompleteRead) as cut:
             answer.read()
@@ -123,18 +127,16 @@ def test_a_watch_is_cut_in_the_middle_of_a_line(
     assert not cut.value.partial.endswith(b"\n")
 
 
-def test_a_watch_ends_in_the_middle_of_a_line(
-    api_server: ApiServer, proxy: Proxy, namespace: str, three: list[str]
-) -> None:
+def test_a_watch_ends_in_the_middle_of_a_line(proxy: Proxy, watch: str, three: list[str]) -> None:
     proxy.on("GET", "watch=true", fault=faults.CutMidLine(after_lines=1, politely=True))
-    with opened(proxy.url, config_maps(namespace, watch="true")) as answer:
+    with opened(proxy.url, watch) as answer:
         assert names([answer.readline()]) == three[:1]
         half = answer.read()
     assert half.startswith(b'{"type":"ADDED"')
     assert not half.endswith(b"\n")
 
 
-def test_a_list_is_cut_too(api_server: ApiServer, proxy: Proxy, namespace: str, three: list[str]) -> None:
+def test_a_list_is_cut_too(proxy: Proxy, namespace: str, watch: str) -> None:
     rule = proxy.on("GET", "configmaps", fault=faults.CutMidLine())
     with opened(proxy.url, config_maps(namespace)) as answer, pytest.raises(IncompleteRead):
         answer.read()
@@ -143,15 +145,10 @@ def test_a_list_is_cut_too(api_server: ApiServer, proxy: Proxy, namespace: str, 
 
 @pytest.mark.parametrize("passed", [0, 2])
 def test_a_half_open_watch_says_nothing_and_does_not_end(
-    api_server: ApiServer,
-    kube_admin: client.ApiClient,
-    proxy: Proxy,
-    namespace: str,
-    three: list[str],
-    passed: int,
+    kube_admin: client.ApiClient, proxy: Proxy, namespace: str, watch: str, three: list[str], passed: int
 ) -> None:
     rule = proxy.on("GET", "watch=true", fault=faults.HalfOpen(after_lines=passed))
-    with opened(proxy.url, config_maps(namespace, watch="true"), timeout=1) as answer:
+    with opened(proxy.url, watch, timeout=1) as answer:
         assert names([answer.readline() for _ in range(passed)]) == three[:passed]
         assert rule.wait()
         client.CoreV1Api(kube_admin).create_namespaced_config_map(namespace, config_map("four"))
@@ -160,10 +157,10 @@ def test_a_half_open_watch_says_nothing_and_does_not_end(
 
 
 def test_a_line_of_a_watch_is_replaced(
-    api_server: ApiServer, kube_admin: client.ApiClient, proxy: Proxy, namespace: str, three: list[str]
+    kube_admin: client.ApiClient, proxy: Proxy, namespace: str, watch: str, three: list[str]
 ) -> None:
     proxy.on("GET", "watch=true", fault=faults.ReplaceLine(line=b"{nonsense\n", after_lines=1))
-    with opened(proxy.url, config_maps(namespace, watch="true")) as answer:
+    with opened(proxy.url, watch) as answer:
         assert names([answer.readline()]) == three[:1]
         assert answer.readline() == b"{nonsense\n"
         assert names([answer.readline()]) == three[2:]
@@ -171,18 +168,16 @@ def test_a_line_of_a_watch_is_replaced(
         assert names([answer.readline()]) == ["four"], "it goes on"
 
 
-def test_an_error_event_ends_a_watch(api_server: ApiServer, proxy: Proxy, namespace: str, three: list[str]) -> None:
+def test_an_error_event_ends_a_watch(proxy: Proxy, watch: str, three: list[str]) -> None:
     gone = faults.error_event(410, reason="Expired")
     proxy.on("GET", "watch=true", fault=faults.ReplaceLine(line=gone, after_lines=2, then_end=True))
-    with opened(proxy.url, config_maps(namespace, watch="true")) as answer:
+    with opened(proxy.url, watch) as answer:
         *before, last = answer.read().splitlines()
     assert names(before) == three[:2]
     assert json.loads(last) == {"type": "ERROR", "object": json.loads(faults.GONE.body) | {"message": "Expired"}}
 
 
-def test_a_trickle_is_the_whole_in_small_pieces(
-    api_server: ApiServer, proxy: Proxy, namespace: str, three: list[str]
-) -> None:
+def test_a_trickle_is_the_whole_in_small_pieces(proxy: Proxy, namespace: str, watch: str, three: list[str]) -> None:
     rule = proxy.on("GET", "configmaps", fault=faults.Trickle(size=7))
     with opened(proxy.url, config_maps(namespace)) as answer:
         first = answer.read1()
@@ -192,9 +187,7 @@ def test_a_trickle_is_the_whole_in_small_pieces(
     assert [item["metadata"]["name"] for item in json.loads(first + rest)["items"]] == three
 
 
-def test_a_refused_request_never_reaches_the_server(
-    api_server: ApiServer, kube_admin: client.ApiClient, proxy: Proxy, namespace: str
-) -> None:
+def test_a_refused_request_never_reaches_the_server(kube_admin: client.ApiClient, proxy: Proxy, namespace: str) -> None:
     proxy.on("POST", "configmaps", fault=faults.Refuse())
     with pytest.raises(ConnectionError):
         post(proxy, namespace, "one")
@@ -229,9 +222,9 @@ def post(proxy: Proxy, namespace: str, name: str, *, timeout: float = PATIENCE) 
 
 
 def test_all_connections_freeze_and_thaw(
-    api_server: ApiServer, kube_admin: client.ApiClient, proxy: Proxy, namespace: str, three: list[str]
+    kube_admin: client.ApiClient, proxy: Proxy, namespace: str, watch: str, three: list[str]
 ) -> None:
-    with opened(proxy.url, config_maps(namespace, watch="true")) as answer:
+    with opened(proxy.url, watch) as answer:
         assert names([answer.readline() for _ in three]) == three
         proxy.freeze()
         client.CoreV1Api(kube_admin).create_namespaced_config_map(namespace, config_map("four"))
@@ -243,9 +236,9 @@ def test_all_connections_freeze_and_thaw(
 
 
 def test_all_connections_are_cut_and_new_ones_are_not(
-    api_server: ApiServer, proxy: Proxy, namespace: str, three: list[str]
+    proxy: Proxy, namespace: str, watch: str, three: list[str]
 ) -> None:
-    with opened(proxy.url, config_maps(namespace, watch="true")) as answer:
+    with opened(proxy.url, watch) as answer:
         assert names([answer.readline() for _ in three]) == three
         proxy.cut()
         with pytest.raises((ConnectionResetError, IncompleteRead)):
@@ -253,7 +246,7 @@ def test_all_connections_are_cut_and_new_ones_are_not(
     assert post(proxy, namespace, "four") == 201
 
 
-def test_nobody_listens_while_it_is_down(api_server: ApiServer, proxy: Proxy, namespace: str) -> None:
+def test_nobody_listens_while_it_is_down(proxy: Proxy, namespace: str) -> None:
     proxy.down()
     with pytest.raises(ConnectionRefusedError):
         post(proxy, namespace, "one")
@@ -261,10 +254,8 @@ def test_nobody_listens_while_it_is_down(api_server: ApiServer, proxy: Proxy, na
     assert post(proxy, namespace, "one") == 201
 
 
-def test_the_proxy_notices_that_a_client_has_gone(
-    api_server: ApiServer, proxy: Proxy, namespace: str, three: list[str]
-) -> None:
-    with opened(proxy.url, config_maps(namespace, watch="true")) as answer:
+def test_the_proxy_notices_that_a_client_has_gone(proxy: Proxy, watch: str, three: list[str]) -> None:
+    with opened(proxy.url, watch) as answer:
         assert names([answer.readline()]) == three[:1]
         assert proxy.open_connections == 1
     assert proxy.wait_until_idle()

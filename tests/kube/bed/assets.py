@@ -24,8 +24,12 @@ CACHE_VARIABLE = "VIRTFN_KUBE_CACHE"
 RECIPE = 1  # part of the key: to be counted up when what is built from the same sources changes
 NEEDED = ("kube-apiserver", "etcd")
 BUILT = ("kube-apiserver", "kubectl")
-BINARY_PACKAGES = ("etcd-server", "golang-1.19-go", "golang-1.19-src")
+BINARY_PACKAGES = ("etcd-server", "golang-1.19-go", "golang-1.19-src", "golang-github-modern-go-reflect2-dev")
 GO_ROOT = Path("usr/lib/go-1.19")
+GO_LIBRARIES = Path("usr/share/gocode/src")
+REPLACED = ("github.com/modern-go/reflect2",)
+"""Vendored packages that Debian has newer. This one reads maps as Go had them before 1.18: with a newer Go the server
+crashes at the first custom resource."""
 SOURCE_PACKAGE = "kubernetes"
 COMMANDS = {"make": "make", "rsync": "rsync", "dpkg-source": "dpkg-dev", "xz": "xz-utils", "patch": "patch"}
 MANIFEST = "manifest.json"
@@ -98,6 +102,9 @@ def build(cache: Path) -> Assets:
         version = archive.source_version(SOURCE_PACKAGE)
         unpacked = archive.unpack(BINARY_PACKAGES, into=work / "packages")
         source = archive.unpack_source(SOURCE_PACKAGE, version=version, into=work / "go/src/k8s.io" / SOURCE_PACKAGE)
+        for name in REPLACED:
+            shutil.rmtree(source / "vendor" / name)
+            shutil.copytree(unpacked / GO_LIBRARIES / name, source / "vendor" / name)
         made = _make(source, goroot=unpacked / GO_ROOT, work=work)
         staged = work / "assets"
         staged.mkdir()

@@ -34,7 +34,7 @@ NOWHERE = "192.0.2.1"  # RFC 5737; an API server wants to advertise an address t
 MEMORY = Path("/dev/shm")
 ISSUER = "https://kubernetes.default.svc"
 START_LIMIT = 120.0
-STOP_GRACE = 20.0
+STOP_GRACE = 5.0  # with a watch open, it would take a minute
 ATTEMPTS = 3
 PREFIX = "virtfn-kube-"
 
