@@ -29,7 +29,6 @@ VENDORS_ALLOWED = {
     ("core/src/virtfn/model/pci.py", "15b3"): "an example of an id in an error message",
     ("core/src/virtfn/registry/facade.py", "8086"): "an example of a key in an error message",
     ("core/src/virtfn/testing/subject.py", "8086"): "an example of a key in an error message",
-    ("core/src/virtfn/policy/validation/alone.py", "intel_nics"): "an example of a resource name in a hint",
     ("core/src/virtfn/host/machine.py", "intel_iommu"): "the kernel's own parameter, in a hint",
     ("core/src/virtfn/planning/planner.py", "intel_iommu"): "the kernel's own parameter, in a hint",
     ("core/src/virtfn/performing/operations.py", "igbvf"): "names of kernel modules, in a hint",
