@@ -125,7 +125,7 @@ def test_characters_that_json_writes_in_two_halves() -> None:
 
 @pytest.mark.parametrize("text", ['a: "x\\ud83d"', 'a: "\\ude00\\ud83d"'])
 def test_half_a_character_is_refused(text: str) -> None:
-    with pytest.raises(InvalidDocument, match="f, document 1, line 1: a: .* has half of a character") as caught:
+    with pytest.raises(InvalidDocument, match=r"f, document 1, line 1: a: .* has half of a character") as caught:
         parse_yaml(text, source="f")
     assert caught.value.field == "a"
     str(caught.value).encode()
