@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http.client import IncompleteRead
@@ -233,6 +236,14 @@ def test_network_attachment_definitions_are_there(kube_admin: client.ApiClient, 
     assert made["spec"] == {"config": '{"type": "sriov"}'}
 
 
+def test_the_kinds_of_this_project_are_served(kube_admin: client.ApiClient, crds: list[str], namespace: str) -> None:
+    assert "sriovnetworknodestates.sriovnetwork.openshift.io" in crds
+    for name in crds:
+        plural, _, group = name.partition(".")
+        listed = client.CustomObjectsApi(kube_admin).list_namespaced_custom_object(group, "v1", namespace, plural)
+        assert listed["items"] == []
+
+
 @pytest.mark.needs_version("1.30")
 def test_a_newer_server_has_rules_in_definitions_and_admission_policies(
     kube_admin: client.ApiClient, namespace: str
@@ -291,6 +302,26 @@ def test_data_and_address_outlive_the_server(own_api_server: ApiServer, end: str
     with own_api_server.client() as api:
         kept = client.CoreV1Api(api).read_namespaced_config_map("one", "default")
     assert (kept.metadata.uid, kept.data) == (uid, {"text": "kept"})
+
+
+def test_no_program_outlives_the_tests(tmp_path: Path) -> None:
+    killed = f"""
+import os, signal, sys
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from kube.bed.process import Program
+program = Program("sleep", Path({str(tmp_path / "log")!r}))
+program.start(["sleep", "600"])
+print(program.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", killed], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    status = Path("/proc", done.stdout.strip(), "stat")
+    deadline = time.monotonic() + PATIENCE
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline, "it still runs"
+        time.sleep(0.05)
 
 
 def test_a_server_that_cannot_start_says_why(api_server: ApiServer) -> None:
