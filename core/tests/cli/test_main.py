@@ -66,3 +66,15 @@ def test_demo_tells_its_whole_story(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ("$ virtfn discover", "Done: in sync.", "In sync: nothing to do.", "TooManyVfs", "$ virtfn reset"):
         assert words in out
     assert out.count("Done: in sync.") == 2
+
+
+@pytest.mark.parametrize("command", ["demo", "discover -o json", "plugins --devices"])
+def test_reader_that_goes_away_is_no_failure(command: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "virtfn.cli.main", *command.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        assert program.stderr.read() == b""
+    assert program.returncode == 0

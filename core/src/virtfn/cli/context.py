@@ -54,7 +54,12 @@ class Context:
     def _console(stream: TextIO) -> Console:
         from rich.console import Console
 
-        return Console(file=stream, width=WIDTH, highlight=False, emoji=False, markup=False)
+        class Plain(Console):
+            def on_broken_pipe(self) -> None:
+                """Whoever read has gone: that is for the command's caller to see, not an exit code of rich's."""
+                raise BrokenPipeError
+
+        return Plain(file=stream, width=WIDTH, highlight=False, emoji=False, markup=False)
 
     @cached_property
     def node(self) -> Node:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import os
 import sys
 
 from virtfn.cli.context import Context
@@ -26,7 +28,8 @@ def run_command(context: Context, args: argparse.Namespace) -> int:
         context.error_console.print("Interrupted. The same command goes on from here.")
         return _INTERRUPTED
     except BrokenPipeError:  # `virtfn discover | head`
-        sys.stderr.close()
+        with contextlib.suppress(OSError):  # what is still buffered has nowhere to go when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     except Exception:
         logging.getLogger(__name__).exception("a bug in virtfn; please report it with the lines below")
