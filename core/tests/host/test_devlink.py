@@ -18,6 +18,7 @@ from virtfn.host.oserror import os_error
 from virtfn.model import EswitchMode
 
 HANDLE = ("pci", "0000:3b:00.0")
+FAMILY = 20
 BUS_NAME, DEV_NAME, ESWITCH_MODE = 1, 2, 25
 DRIVER, SERIAL, FIXED, RUNNING, STORED, NAME, VALUE = range(98, 105)
 
@@ -46,12 +47,43 @@ class Kernel:
         self._answers, self._error = answers, error
 
     def __call__(
-        self, command: str, *, attributes: Sequence[tuple[str, Any]] = (), dump: bool = False
+        self, command: str, *, family: int, attributes: Sequence[tuple[str, Any]] = (), dump: bool = False
     ) -> Sequence[Any]:
+        assert family == FAMILY
         self.asked.append((command, list(attributes), dump))
         if self._error:
             raise os_error(self._error, "said the driver")
         return self._answers
+
+
+@pytest.fixture(autouse=True)
+def family(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One entry for each time that the family's number was looked up."""
+    asked: list[None] = []
+
+    def look_up() -> int:
+        asked.append(None)
+        return FAMILY
+
+    monkeypatch.setattr(netlink, "devlink_family", look_up)
+    return asked
+
+
+def test_the_familys_number_is_looked_up_once(monkeypatch: pytest.MonkeyPatch, family: list[None]) -> None:
+    monkeypatch.setattr(netlink, "devlink_request", Kernel())
+    devlink = GenericNetlinkDevlink()
+    assert not family
+    devlink.handles()
+    devlink.handles()
+    assert len(family) == 1
+
+
+def test_a_kernel_without_devlink(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> int:
+        raise os_error(errno.ENOENT)
+
+    monkeypatch.setattr(netlink, "devlink_family", missing)
+    assert (GenericNetlinkDevlink().handles(), GenericNetlinkDevlink().info(HANDLE)) == (frozenset(), None)
 
 
 @pytest.mark.parametrize(("number", "mode"), [(0, EswitchMode.LEGACY), (1, EswitchMode.SWITCHDEV)])
@@ -126,7 +158,8 @@ def test_handles(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel.asked == [("DEVLINK_CMD_GET", [], True)]
 
 
-def test_an_absent_device_on_this_machine(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_absent_device_on_this_machine(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the real one
     devlink = GenericNetlinkDevlink()
     with caplog.at_level(logging.INFO):
         assert devlink.eswitch_mode(("pci", "ffff:ff:1f.7")) is None

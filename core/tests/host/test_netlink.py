@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from virtfn.host.netlink import devlink_request, get_link, link_message
+from virtfn.host.netlink import devlink_family, devlink_request, get_link, link_message
 
 
 def test_extended_acknowledgement_of_the_real_kernel() -> None:
@@ -20,5 +20,5 @@ def test_extended_acknowledgement_of_the_real_kernel() -> None:
 def test_a_family_or_device_that_is_not_there() -> None:
     handle = [("DEVLINK_ATTR_BUS_NAME", "pci"), ("DEVLINK_ATTR_DEV_NAME", "ffff:ff:1f.7")]
     with pytest.raises(OSError, match=r"No such") as caught:
-        devlink_request("DEVLINK_CMD_INFO_GET", attributes=handle)
+        devlink_request("DEVLINK_CMD_INFO_GET", family=devlink_family(), attributes=handle)
     assert caught.value.errno in {errno.ENODEV, errno.ENOENT}

@@ -11,7 +11,7 @@ import pytest
 
 from virtfn.host import netlink
 from virtfn.host.kernel import LinkInfo
-from virtfn.host.rtnetlink import RtnetlinkLinks, link_info, vf_attributes, vf_settings
+from virtfn.host.rtnetlink import RtnetlinkLinks, VfTable, link_info, vf_attributes
 from virtfn.model import VfSettings
 
 NESTED = 0x8000
@@ -30,9 +30,7 @@ def number(kind: int, *values: int) -> bytes:
 def received(*attributes: bytes, index: int = 3, flags: int = 0x1003, arp_type: int = 1) -> Any:
     """An RTM_NEWLINK message as the kernel sends it."""
     body = struct.pack("=BxHiII", 0, arp_type, index, flags, 0) + b"".join(attributes)
-    message = netlink.LinkMessage(data=struct.pack("=IHHII", 16 + len(body), 16, 0, 1, 0) + body)
-    message.decode()
-    return message
+    return netlink.decode_link(struct.pack("=IHHII", 16 + len(body), 16, 0, 1, 0) + body)
 
 
 def vf_list(*vfs: bytes) -> bytes:
@@ -152,7 +150,7 @@ def test_vf_settings_from_bytes() -> None:
         + attribute(10, struct.pack("=IxxxxQ", 0, 0x0011223344556677))
         + attribute(11, struct.pack("=IxxxxQ", 0, 0x0011223344556678))
     )
-    assert vf_settings(received(vf_list(first))) == {
+    assert VfTable(received(vf_list(first))) == {
         0: VfSettings(
             mac="02:ab:00:00:00:01",
             vlan=100,
@@ -172,13 +170,16 @@ def test_vf_settings_from_bytes() -> None:
 def test_what_the_driver_does_not_say_is_none() -> None:
     nothing = 0xFFFFFFFF
     vf = mac_of(6) + number(4, 6, nothing) + number(9, 6, nothing) + number(5, 6, nothing)
-    assert vf_settings(received(vf_list(vf))) == {6: VfSettings(mac="00:00:00:00:00:00")}
+    assert VfTable(received(vf_list(vf))) == {6: VfSettings(mac="00:00:00:00:00:00")}
 
 
 def test_many_vfs_and_none() -> None:
-    many = vf_settings(received(vf_list(*[mac_of(index) + number(2, index, index, 0) for index in range(127)])))
+    many = VfTable(received(vf_list(*[mac_of(index) + number(2, index, index, 0) for index in range(127)])))
     assert [(index, settings.vlan) for index, settings in many.items()] == [(index, index) for index in range(127)]
-    assert vf_settings(received()) == {}
+    assert (many[100].vlan, many.get(127), many.get(-1)) == (100, None, None)
+    gaps = VfTable(received(vf_list(mac_of(3), number(4, 0, 1), mac_of(1))))
+    assert (list(gaps), gaps[1], gaps.get(0)) == ([3, 1], VfSettings(mac="00:00:00:00:00:00"), None)
+    assert VfTable(received()) == {}
 
 
 def test_link_from_bytes() -> None:

@@ -26,6 +26,9 @@ Handle = tuple[str, str]
 class GenericNetlinkDevlink:
     """`Devlink` of the process's own network namespace. Threads may share one: every call opens its own socket."""
 
+    def __init__(self) -> None:
+        self._family: int | None = None
+
     def eswitch_mode(self, handle: Handle) -> EswitchMode | None:
         """DEVLINK_CMD_ESWITCH_GET; None when the device has no devlink instance or no eswitch."""
         answers = self._ask("DEVLINK_CMD_ESWITCH_GET", handle)
@@ -33,10 +36,8 @@ class GenericNetlinkDevlink:
 
     def set_eswitch_mode(self, handle: Handle, mode: EswitchMode) -> None:
         """DEVLINK_CMD_ESWITCH_SET; comes back when the driver is done. OSError with the driver's own text."""
-        from virtfn.host import netlink
-
         attributes = [*_address(handle), ("DEVLINK_ATTR_ESWITCH_MODE", _NUMBERS[mode])]
-        netlink.devlink_request("DEVLINK_CMD_ESWITCH_SET", attributes=attributes)
+        self._request("DEVLINK_CMD_ESWITCH_SET", attributes=attributes)
 
     def info(self, handle: Handle) -> DevlinkInfo | None:
         """DEVLINK_CMD_INFO_GET; None when the device has no devlink instance, or its driver nothing to tell."""
@@ -45,10 +46,8 @@ class GenericNetlinkDevlink:
 
     def handles(self) -> frozenset[Handle]:
         """All devlink instances (DEVLINK_CMD_GET); empty when the kernel has no devlink."""
-        from virtfn.host import netlink
-
         try:
-            answers = netlink.devlink_request("DEVLINK_CMD_GET", dump=True)
+            answers = self._request("DEVLINK_CMD_GET", dump=True)
         except OSError as error:
             if error.errno in _NOTHING_THERE:
                 return frozenset()
@@ -58,14 +57,21 @@ class GenericNetlinkDevlink:
         )
 
     def _ask(self, command: str, handle: Handle) -> Sequence[Any]:
-        from virtfn.host import netlink
-
         try:
-            return netlink.devlink_request(command, attributes=_address(handle))
+            return self._request(command, attributes=_address(handle))
         except OSError as error:
             if error.errno in _NOTHING_THERE:
                 return ()
             raise
+
+    def _request(
+        self, command: str, *, attributes: Sequence[tuple[str, Any]] = (), dump: bool = False
+    ) -> Sequence[Any]:
+        from virtfn.host import netlink
+
+        if self._family is None:
+            self._family = netlink.devlink_family()
+        return netlink.devlink_request(command, family=self._family, attributes=attributes, dump=dump)
 
 
 def eswitch_mode(message: Any) -> EswitchMode | None:

@@ -10,6 +10,7 @@ linux/if_link.h.
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,6 +86,12 @@ class LinkMessage(nlmsg):  # type: ignore[misc]
                     fields = (("vf", "I"), ("vlan", "I"), ("qos", "I"), ("proto", ">H"), ("padding", "H"))
 
 
+_LINK_HEADER = 32  # struct nlmsghdr and struct ifinfomsg
+_LINK_ATTRIBUTES = frozenset(number for number, *_ in LinkMessage.nla_map)
+_ATTRIBUTE = struct.Struct("=HH")
+_TYPE_BITS = 0x3FFF
+
+
 def link_message(index: int = 0, *, attributes: Attributes = (), flags: int = 0, change: int = 0) -> LinkMessage:
     """A link message; nested attributes are `{"attrs": [...]}`."""
     message = LinkMessage()
@@ -96,29 +103,35 @@ def link_message(index: int = 0, *, attributes: Attributes = (), flags: int = 0,
 def get_link(message: LinkMessage) -> Any:
     """RTM_GETLINK of one netdev."""
     with NetlinkSocket(socket.NETLINK_ROUTE) as route:
-        (answer,) = route.request(message, kind=RTM_GETLINK, decode=_link)
+        (answer,) = route.request(message, kind=RTM_GETLINK, decode=decode_link)
     return answer
 
 
 def dump_links(message: LinkMessage) -> Sequence[Any]:
     """RTM_GETLINK of all netdevs of this network namespace."""
     with NetlinkSocket(socket.NETLINK_ROUTE) as route:
-        return route.request(message, kind=RTM_GETLINK, decode=_link, dump=True)
+        return route.request(message, kind=RTM_GETLINK, decode=decode_link, dump=True)
 
 
 def change_link(message: LinkMessage) -> None:
     """RTM_SETLINK. The kernel works through the attributes, and stops at the first that it refuses."""
     with NetlinkSocket(socket.NETLINK_ROUTE) as route:
-        route.request(message, kind=RTM_SETLINK, decode=_link)
+        route.request(message, kind=RTM_SETLINK, decode=decode_link)
 
 
-def devlink_request(command: str, *, attributes: Attributes = (), dump: bool = False) -> Sequence[Any]:
-    """A devlink command by its name (`DEVLINK_CMD_INFO_GET`); the kernel's answers. ENOENT: it has no devlink."""
+def devlink_family() -> int:
+    """The number that devlink's messages have; the same until the kernel is another. ENOENT: it has no devlink."""
+    message = _generic_message(ctrlmsg(), CTRL_CMD_GETFAMILY, [("CTRL_ATTR_FAMILY_NAME", "devlink")])
     with NetlinkSocket(_NETLINK_GENERIC) as generic:
-        family = _generic_message(ctrlmsg(), CTRL_CMD_GETFAMILY, [("CTRL_ATTR_FAMILY_NAME", "devlink")])
-        (found,) = generic.request(family, kind=GENL_ID_CTRL, decode=_family)
-        message = _generic_message(devlinkcmd(), DEVLINK_NAMES[command], attributes)
-        return generic.request(message, kind=found.get_attr("CTRL_ATTR_FAMILY_ID"), decode=_devlink, dump=dump)
+        (found,) = generic.request(message, kind=GENL_ID_CTRL, decode=_family)
+    return int(found.get_attr("CTRL_ATTR_FAMILY_ID"))
+
+
+def devlink_request(command: str, *, family: int, attributes: Attributes = (), dump: bool = False) -> Sequence[Any]:
+    """A devlink command by its name (`DEVLINK_CMD_INFO_GET`); the kernel's answers."""
+    message = _generic_message(devlinkcmd(), DEVLINK_NAMES[command], attributes)
+    with NetlinkSocket(_NETLINK_GENERIC) as generic:
+        return generic.request(message, kind=family, decode=_devlink, dump=dump)
 
 
 def _generic_message(message: Any, command: int, attributes: Attributes) -> Any:
@@ -127,8 +140,23 @@ def _generic_message(message: Any, command: int, attributes: Attributes) -> Any:
     return message
 
 
-def _link(data: bytes) -> Any:
-    return _decoded(LinkMessage(data))
+def decode_link(data: bytes) -> Any:
+    """A link message from its bytes."""
+    return _decoded(LinkMessage(_without_others(data)))
+
+
+def _without_others(data: bytes) -> bytearray:
+    """A link message without the attributes that `LinkMessage` does not know: most of some fifty."""
+    kept = bytearray(data[:_LINK_HEADER])
+    offset = _LINK_HEADER
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        end = offset + -(-max(length, _ATTRIBUTE.size) // 4) * 4
+        if kind & _TYPE_BITS in _LINK_ATTRIBUTES:
+            kept += data[offset:end]
+        offset = end
+    struct.pack_into("=I", kept, 0, len(kept))
+    return kept
 
 
 def _family(data: bytes) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from virtfn.host.kernel import LinkInfo
@@ -53,7 +54,7 @@ class RtnetlinkLinks:
         from virtfn.host import netlink
 
         request = netlink.link_message(ifindex, attributes=[("IFLA_EXT_MASK", _EXT_VF | _EXT_SKIP_STATS)])
-        return vf_settings(netlink.get_link(request))
+        return VfTable(netlink.get_link(request))
 
     def set_link(self, ifindex: int, *, mtu: int | None = None, up: bool | None = None) -> None:
         """RTM_SETLINK with the MTU in bytes and the administrative state; what is None stays."""
@@ -123,16 +124,35 @@ def link_info(message: Any) -> LinkInfo:
     )
 
 
-def vf_settings(message: Any) -> dict[int, VfSettings]:
-    """The VFs of a link message by their index."""
-    listed = _Attributes(message).get("IFLA_VFINFO_LIST")
-    found: dict[int, VfSettings] = {}
-    for info in listed.get_attrs("IFLA_VF_INFO") if listed else ():
-        told = _Attributes(info)
-        mac = told.get("IFLA_VF_MAC")
-        if mac is not None:  # in every VF's entry since VFs were first shown
-            found[mac["vf"]] = _settings(told, mac["mac"])
-    return found
+class VfTable(Mapping[int, VfSettings]):
+    """The VFs of a link message by their index, each decoded when asked for: one of 128 does not cost 128."""
+
+    def __init__(self, message: Any) -> None:
+        listed = _Attributes(message).get("IFLA_VFINFO_LIST")
+        self._entries: list[Any] = list(listed["attrs"]) if listed else []
+
+    def __getitem__(self, index: int) -> VfSettings:
+        if 0 <= index < len(self._entries):  # the kernel lists them in order
+            found = _entry(self._entries[index][1])
+            if found is not None and found[0] == index:
+                return found[1]
+        return self._all[index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @cached_property
+    def _all(self) -> dict[int, VfSettings]:
+        return dict(found for entry in self._entries if (found := _entry(entry[1])) is not None)
+
+
+def _entry(info: Any) -> tuple[int, VfSettings] | None:
+    told = _Attributes(info)
+    mac = told.get("IFLA_VF_MAC")  # in every VF's entry since VFs were first shown
+    return None if mac is None else (mac["vf"], _settings(told, mac["mac"]))
 
 
 def vf_attributes(index: int, wanted: Mapping[str, Any], *, now: VfSettings) -> Attributes:
