@@ -22,7 +22,8 @@ KERNEL_ARGUMENTS = (
 class Machine:
     """Size and devices. The order of the device fields is the order of the PCI buses, from 0000:01 on."""
 
-    cpus: int = 2
+    cpus: int = 1
+    """Emulated processors that run at once trip now and then over code that the kernel patches, or lose a timer."""
     memory: str = "2G"
     accel: str = field(default_factory=lambda: os.environ.get("VIRTFN_VM_ACCEL", DEFAULT_ACCEL))
     iommu: bool = True
