@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -134,15 +135,18 @@ def test_threads_do_not_wait_for_each_other(writer: Writer, blocking: Path, tmp_
     assert [file.read_text() for file in files] == [file.name for file in files]
 
 
-def test_many_writes_leave_no_process_and_no_file_descriptor(writer: Writer, tmp_path: Path) -> None:
+def test_many_writes_take_one_process_and_one_file_descriptor(writer: Writer, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     server = own_server(writer)
+    assert writer.write(str(file), b"1", timeout=PATIENCE) == Report(0, 1)
     before = len(list(Path("/proc/self/fd").iterdir()))
+    workers = children(server)
+    assert len(workers) == 1
     for _ in range(200):
         assert writer.write(str(file), b"1", timeout=PATIENCE) == Report(0, 1)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-    wait_until(lambda: not children(server))
+    assert children(server) == workers
     # The socket to us, and nothing but /dev/null besides.
     targets = [str(link.readlink()) for link in Path(f"/proc/{server}/fd").iterdir()]
     assert sorted(target.partition(":")[0] for target in targets) == ["/dev/null"] * 3 + ["socket"]
@@ -155,6 +159,54 @@ def test_a_killed_server_is_replaced(writer: Writer, tmp_path: Path) -> None:
     os.kill(server, signal.SIGKILL)
     wait_until(lambda: not alive(server))
     assert writer.write(str(file), b"1", timeout=PATIENCE) == Report(0, 1)
+
+
+def test_a_worker_killed_between_two_writes_is_replaced(writer: Writer, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    server = own_server(writer)
+    assert writer.write(str(file), b"1", timeout=PATIENCE) == Report(0, 1)
+    (worker,) = children(server)
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: not children(server))
+    assert writer.write(str(file), b"1", timeout=PATIENCE) == Report(0, 1)
+    assert children(server) != [worker]
+
+
+def test_a_worker_that_was_left_behind_ends_when_it_can(writer: Writer, blocking: Path) -> None:
+    server = own_server(writer)
+    with pytest.raises(TimeoutError):
+        writer.write(str(blocking), b"late", timeout=0.05)
+    wait_until(lambda: len(children(server)) == 1)
+    reader = os.open(blocking, os.O_RDONLY)
+    try:
+        wait_until(lambda: not children(server))
+        assert os.read(reader, 100) == b"late"
+    finally:
+        os.close(reader)
+
+
+def test_a_fork_of_the_program_has_workers_of_its_own(writer: Writer, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    server = own_server(writer)
+    assert writer.write(str(file), b"1", timeout=PATIENCE) == Report(0, 1)
+    workers = children(server)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: a fork in a program with threads
+        pid = os.fork()
+    if pid == 0:
+        done = False
+        try:
+            done = writer.write(str(file), b"2", timeout=PATIENCE) == Report(0, 1)
+            writer.close()
+        finally:
+            os._exit(0 if done else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert file.read_text() == "2"
+    assert children(server) == workers
+    assert writer.write(str(file), b"3", timeout=PATIENCE) == Report(0, 1)
+    assert children(server) == workers
 
 
 def test_a_killed_child_is_an_error(writer: Writer, blocking: Path) -> None:

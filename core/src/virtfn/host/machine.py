@@ -311,13 +311,13 @@ class Machine(Reader):
 
     def set_vf(self, pf: PciAddress, index: int, settings: Mapping[str, Any]) -> None:
         """See `Host`."""
-        link = self._require_link(pf)
+        ifindex = self.own_ifindex(pf) or self._require_link(pf).ifindex
         told = ", ".join(f"{name} {value}" for name, value in settings.items())
         what = f"cannot set {told} on VF {index}"
         _say(pf, "set %s on VF %d", told, index)
         try:
-            self._kernel.links.set_vf(link.ifindex, index, dict(settings))
-            now = self._vf_settings(link).get(index)
+            self._kernel.links.set_vf(ifindex, index, dict(settings))
+            now = self._vf_settings(ifindex).get(index)
         except OSError as error:
             raise host_error(error, device=str(pf), what=what, present=self._present(pf, error)) from error
         for name, wanted in settings.items():

@@ -199,6 +199,12 @@ class Reader:
                 return None
             raise
 
+    def own_ifindex(self, address: PciAddress) -> int | None:
+        """Number of the function's own netdev, where sysfs tells it: the quick way to it."""
+        names = self.netdev_names(address)
+        text = self.read_text(f"sys/class/net/{names[0]}/ifindex") if len(names) == 1 else None
+        return int(text) if text else None
+
     def _links(self) -> Mapping[str, LinkInfo]:
         return self._kernel.links.links()
 
@@ -248,7 +254,7 @@ class Reader:
         addresses = self.vf_addresses(address)
         settings: Mapping[int, VfSettings] = {}
         if uplink is not None and addresses:
-            settings = self._vf_settings(uplink)
+            settings = self._vf_settings(uplink.ifindex)
         representors = self._representors(uplink, links) if uplink else {}
         return Pf(
             address=address,
@@ -268,9 +274,9 @@ class Reader:
             ),
         )
 
-    def _vf_settings(self, uplink: LinkInfo) -> Mapping[int, VfSettings]:
+    def _vf_settings(self, ifindex: int) -> Mapping[int, VfSettings]:
         try:
-            return self._kernel.links.vf_settings(uplink.ifindex)
+            return self._kernel.links.vf_settings(ifindex)
         except OSError as error:
             if error.errno in (errno.ENODEV, errno.EMSGSIZE):  # gone meanwhile, or too many VFs for one message
                 return {}

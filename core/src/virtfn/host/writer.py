@@ -2,8 +2,8 @@
 
 Some sysfs files (`sriov_numvfs`, a driver's `unbind`) block in the kernel for as long as somebody holds a device
 open. Whoever writes there cannot be interrupted or killed, and a thread stuck like that would keep the whole process
-from ending. So a small process, forked once, forks one child per write; the child writes and reports. The caller
-waits for the report as long as it wants to, and then goes on; only the child is stuck.
+from ending. So a process that is forked once, early, forks workers; a worker writes and reports, one write after the
+other. The caller waits for a report as long as it wants to, and then leaves that worker behind; only it is stuck.
 
 This module knows nothing of sysfs; `virtfn.host.files` does.
 """
@@ -21,7 +21,7 @@ import threading
 import time
 import warnings
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 _REQUEST = struct.Struct("!I")  # length of the path; then path and data
@@ -50,17 +50,29 @@ def write_once(path: str | bytes, data: bytes) -> Report:
         return Report(error.errno or errno.EIO, 0)
 
 
+@dataclass(slots=True)
+class _Server:
+    """The forking process, our end of the socket to it, and our ends of those to workers that have nothing to do."""
+
+    owner: int
+    """Pid of the program that started it: its forks must not use it."""
+    pid: int
+    requests: socket.socket
+    idle: list[socket.socket] = field(default_factory=list)
+
+
 class Writer:
     """Writes to files with a deadline. Threads may share one.
 
     The forking process is started at the first write (or by `start`, best while the program still has one thread), and
-    again should it have died. It ends when this object is closed or the program ends in whatever way.
+    again should it have died. It ends, with its workers, when this object is closed or the program ends in whatever
+    way.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: tuple[int, socket.socket] | None = None
-        self._finalizer: weakref.finalize[[int, int, socket.socket], Writer] | None = None
+        self._server: _Server | None = None
+        self._finalizer: weakref.finalize[[_Server], Writer] | None = None
 
     def start(self) -> None:
         """Fork now; nothing happens when that is done already."""
@@ -78,22 +90,19 @@ class Writer:
         request = _REQUEST.pack(len(name)) + name + data
         if len(request) > _LARGEST_REQUEST:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        # A pipe per request: a report that comes too late finds no reader, and can never be taken for another one's.
-        reader, far_end = os.pipe()
+        server, worker = self._ask(request)
         try:
-            try:
-                self._send(request, far_end)
-            finally:
-                os.close(far_end)
             poll = select.poll()
-            poll.register(reader, select.POLLIN)
+            poll.register(worker, select.POLLIN)
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError(f"no answer to the write to {path} after {timeout:g} s")
-            report = os.read(reader, _REPORT.size)
-        finally:
-            os.close(reader)
-        if len(report) != _REPORT.size:
-            raise ChildProcessError(errno.ECHILD, "the process that wrote ended without a report (killed?)", path)
+            report = worker.recv(_REPORT.size)
+            if len(report) != _REPORT.size:
+                raise ChildProcessError(errno.ECHILD, "the process that wrote ended without a report (killed?)", path)
+        except BaseException:
+            worker.close()  # its report may still come, and must not be taken for another write's
+            raise
+        self._give_back(server, worker)
         return Report(*_REPORT.unpack(report))
 
     def close(self) -> None:
@@ -107,40 +116,71 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, request: bytes, far_end: int) -> None:
+    def _ask(self, request: bytes) -> tuple[_Server, socket.socket]:
+        """Give the request to a worker that has nothing to do, or to a new one."""
         with self._lock:
-            try:
-                socket.send_fds(self._running(), [request], [far_end])
-            except (BrokenPipeError, ConnectionResetError):
-                self._drop()  # it was killed, and so did not see this request
-                socket.send_fds(self._running(), [request], [far_end])
+            server = self._running()
+            while server.idle:
+                worker = server.idle.pop()
+                try:
+                    worker.send(request)
+                except (BrokenPipeError, ConnectionResetError):
+                    worker.close()  # it was killed, and so did not see this request
+                    continue
+                return server, worker
+            return self._new_worker(request)
 
-    def _running(self) -> socket.socket:
-        if self._process is None:
-            self._process = _fork_server()
-            self._finalizer = weakref.finalize(self, _part, os.getpid(), *self._process)
-        return self._process[1]
+    def _new_worker(self, request: bytes) -> tuple[_Server, socket.socket]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                ours.send(request)
+                try:
+                    socket.send_fds(self._running().requests, [b"w"], [theirs.fileno()])
+                except (BrokenPipeError, ConnectionResetError):
+                    self._drop()  # the server was killed
+                    socket.send_fds(self._running().requests, [b"w"], [theirs.fileno()])
+        except BaseException:
+            ours.close()
+            raise
+        return self._running(), ours
+
+    def _give_back(self, server: _Server, worker: socket.socket) -> None:
+        with self._lock:
+            if server is self._server:
+                server.idle.append(worker)
+            else:
+                worker.close()  # closed, or forked, meanwhile
+
+    def _running(self) -> _Server:
+        if self._server is not None and self._server.owner != os.getpid():
+            self._drop()
+        if self._server is None:
+            self._server = _Server(os.getpid(), *_fork_server())
+            self._finalizer = weakref.finalize(self, _part, self._server)
+        return self._server
 
     def _drop(self) -> None:
         if self._finalizer is not None:
             self._finalizer()
-        self._process = self._finalizer = None
+        self._server = self._finalizer = None
 
 
-def _part(parent: int, pid: int, ours: socket.socket) -> None:
-    """Close the socket, which ends the forking process, and reap it."""
-    ours.close()
-    if os.getpid() != parent:
+def _part(server: _Server) -> None:
+    """Close the sockets, which ends the workers and the forking process, and reap that."""
+    for ours in (*server.idle, server.requests):
+        ours.close()
+    if os.getpid() != server.owner:
         return  # in a fork of the program: the forking process is not ours to wait for
     try:
-        watch = os.pidfd_open(pid)
+        watch = os.pidfd_open(server.pid)
     except OSError:
         return  # reaped by somebody else
     try:
         poll = select.poll()
         poll.register(watch, select.POLLIN)
         if poll.poll(_PARTING_SECONDS * 1000):
-            os.waitpid(pid, os.WNOHANG)
+            os.waitpid(server.pid, os.WNOHANG)
     except ChildProcessError:
         pass
     finally:
@@ -175,11 +215,11 @@ def _serve_and_exit(requests: socket.socket) -> NoReturn:
         gc.disable()  # no finaliser of the program's objects may run: their file descriptors have new owners here
         _leave_the_program(requests.fileno())
         while True:
-            request, files, _, _ = socket.recv_fds(requests, _LARGEST_REQUEST, 1)
+            request, files, _, _ = socket.recv_fds(requests, 1, 1)
             if not request:
                 break
             for file in files:
-                _fork_write(request, file, requests.fileno())
+                _fork_worker(file, requests.fileno())
                 os.close(file)
     finally:
         os._exit(0)
@@ -202,18 +242,19 @@ def _leave_the_program(keep: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _fork_write(request: bytes, report_to: int, requests: int) -> None:
+def _fork_worker(requests: int, others: int) -> None:
     try:
         pid = os.fork()
     except OSError as error:
-        os.write(report_to, _REPORT.pack(error.errno or errno.EAGAIN, 0))
+        os.write(requests, _REPORT.pack(error.errno or errno.EAGAIN, 0))
         return
     if pid == 0:
         try:
-            os.close(requests)
-            (length,) = _REQUEST.unpack_from(request)
-            end = _REQUEST.size + length
-            report = write_once(request[_REQUEST.size : end], request[end:])
-            os.write(report_to, _REPORT.pack(report.errno, report.taken))
+            os.close(others)
+            while request := os.read(requests, _LARGEST_REQUEST):
+                (length,) = _REQUEST.unpack_from(request)
+                end = _REQUEST.size + length
+                report = write_once(request[_REQUEST.size : end], request[end:])
+                os.write(requests, _REPORT.pack(report.errno, report.taken))
         finally:
             os._exit(0)
