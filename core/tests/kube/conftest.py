@@ -176,6 +176,14 @@ class KubeServer:
         with self.lock:
             return [each for each in self.requests if each.method == method and path in (None, each.path)]
 
+    def wait_until_idle(self) -> None:
+        """Until this side of all connections is closed."""
+        for _ in range(int(PATIENCE * 100)):
+            if not self._connections:
+                return
+            self.closing.wait(0.01)
+        raise TimeoutError(f"{len(self._connections)} connections are open")
+
     def close(self) -> None:
         self.closing.set()
         self._server.shutdown()

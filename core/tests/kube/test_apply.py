@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from virtfn.errors import Conflict
+from virtfn.errors import Conflict, InvalidObject
 from virtfn.kube.apply import EDIT_TIMES, Applier, Outcome, digest_of
 from virtfn.kube.client import KubeClient
 from virtfn.kube.meter import Tally
@@ -121,6 +121,15 @@ def test_a_whole_field_may_be_ours(kit: Any, server: Any, applier: Applier, live
 def test_a_patch_is_for_this_very_object(kit: Any, server: Any, applier: Applier, live: Any) -> None:
     server.objects[PATH] = {**live, "metadata": {**live["metadata"], "uid": "another"}}
     with pytest.raises(Conflict):
+        applier.patch(kit.widgets, live=live, wanted={"spec": {"n": 2}})
+
+
+def test_kinds_of_the_servers_own_say_so_in_another_way(kit: Any, server: Any, applier: Applier, live: Any) -> None:
+    causes = [{"field": "metadata.uid", "message": "field is immutable"}]
+    server.answer("PATCH", PATH, kit.refused(422, "Invalid", details={"causes": causes}), kit.refused(422, "Invalid"))
+    with pytest.raises(Conflict):
+        applier.patch(kit.widgets, live=live, wanted={"spec": {"n": 2}})
+    with pytest.raises(InvalidObject):
         applier.patch(kit.widgets, live=live, wanted={"spec": {"n": 2}})
 
 

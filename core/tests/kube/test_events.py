@@ -205,8 +205,23 @@ def test_telling_never_fails(recorder: EventRecorder, tally: Tally, about: Any, 
 
 def test_long_notes_are_cut(server: Any, recorder: EventRecorder) -> None:
     tell(recorder, note="x" * 5000)
+    tell(recorder, note="ü" * 513)
     flush(recorder)
-    assert len(server.requests[0].body["note"]) == LONGEST_NOTE
+    plain, accented = (each.body["note"] for each in server.requests)
+    assert len(plain.encode()) == LONGEST_NOTE
+    assert accented == "ü" * 510 + "..."
+
+
+def test_older_servers_want_events_of_nodes_elsewhere(kit: Any, server: Any, recorder: EventRecorder) -> None:
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}
+    causes = [{"field": "involvedObject.namespace", "message": "does not match event.namespace"}]
+    path = "/apis/events.k8s.io/v1/namespaces/{}/events"
+    server.answer("POST", path.format("default"), kit.refused(422, "Invalid", details={"causes": causes}))
+    tell(recorder, about=node)
+    flush(recorder)
+    tell(recorder, about=node)
+    flush(recorder)
+    assert [each.path.split("/")[5] for each in server.requests] == ["default", "kube-system", "kube-system"]
 
 
 def test_what_waits_is_written_before_the_end(kit: Any, server: Any, recorder: EventRecorder) -> None:

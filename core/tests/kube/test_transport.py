@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,3 +239,23 @@ def test_a_stream_that_says_nothing_is_unavailable(kit: Any, server: Any, client
     with stream, pytest.raises(Unavailable, match="had no answer in time"):
         list(stream.chunks())
     hold.go.set()
+
+
+def sockets() -> int:
+    """How many this process has open."""
+    links = (Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
+    return sum(os.path.lexists(link) and os.readlink(link).startswith("socket:") for link in links)
+
+
+def test_an_error_that_is_kept_keeps_no_connection(kit: Any, server: Any, client: KubeClient) -> None:
+    server.answer("POST", "/api/v1/nodes", *[kit.Answer(drop=True)] * 10)
+    kept = []
+    for _ in range(10):
+        with pytest.raises(Unavailable) as caught:
+            client.create(NODES, body=NODE)
+        kept.append(caught.value)
+    server.wait_until_idle()
+    before = sockets()
+    kept.clear()
+    gc.collect()
+    assert sockets() == before

@@ -1,4 +1,4 @@
-"""Leadership on a real API server, with a proxy that does harm to one of two candidates: never two, and soon again one."""
+"""Leadership on a real API server, with harm done to one of two candidates: never two, and soon again one."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ HARM: dict[str, Callable[[Proxy], Any]] = {
     "garbage": lambda proxy: proxy.on("*", LEASE, fault=faults.GARBAGE, times=None),
     "reset": lambda proxy: proxy.on("*", LEASE, fault=faults.Refuse(), times=None),
     "away": lambda proxy: (proxy.down(), proxy.cut()),
-    "trickle": lambda proxy: proxy.on("*", LEASE, fault=faults.Trickle(size=1, pause=0.05), times=None),
+    "trickle": lambda proxy: proxy.on("*", LEASE, fault=faults.Trickle(size=1, pause=0.015), times=None),
 }
 
 

@@ -151,7 +151,7 @@ def test_many_at_once_and_each_on_its_own(
     assert all(found[name] == (None if name == "c7" else {"x": name}) for name in names)
 
 
-# --- events -------------------------------------------------------------------------------------------------------------
+# --- events -----------------------------------------------------------------------------------------------------------
 
 
 def flush(recorder: EventRecorder) -> None:
@@ -173,23 +173,19 @@ def test_events_are_taken_and_counted(
     assert broken["series"]["count"] == 2, "the third is counted here until the next flush"
     assert broken["regarding"]["uid"] == uid_of(about)
     assert broken["type"] == "Warning"
-    assert len(mended["note"]) == 1024
+    assert len(mended["note"].encode()) == 1024
     fields = f"involvedObject.name=a,involvedObject.uid={uid_of(about)}"
     assert len(list(kube.list(CORE_EVENTS, namespace=namespace, fields=fields))) == 2, "as kubectl describe asks"
 
 
 def test_events_about_nodes(kube: KubeClient, events: EventRecorder, namespace: str, tally: Tally) -> None:
-    if kube.find(Resource("", "v1", "namespaces", "Namespace", namespaced=False), name="default") is None:
-        kube.create(
-            Resource("", "v1", "namespaces", "Namespace", namespaced=False), body={"metadata": {"name": "default"}}
-        )
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": namespace, "uid": namespace}}
     pod = {"apiVersion": "v1", "kind": PODS.kind, "metadata": {"name": "p", "namespace": namespace}}
     events.tell(node, level=EventType.NORMAL, reason="Drained", action="Drain", note="gone", related=pod)
     flush(events)
     assert tally.counted("events_written") == 1
     fields = f"involvedObject.name={namespace}"
-    (found,) = kube.list(CORE_EVENTS, namespace="default", fields=fields)
+    (found,) = kube.list(CORE_EVENTS, fields=fields)
     assert found["related"]["name"] == "p"
 
 

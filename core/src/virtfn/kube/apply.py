@@ -17,7 +17,7 @@ from enum import Enum
 from random import Random
 from threading import Event
 
-from virtfn.errors import Conflict
+from virtfn.errors import Conflict, InvalidObject
 from virtfn.kube.client import KubeClient, PatchKind
 from virtfn.kube.difference import covers, merge_patch
 from virtfn.kube.meter import Meter, NoMeter
@@ -158,15 +158,21 @@ class Applier:
         if guarded:
             metadata["resourceVersion"] = version_of(live)
         namespace, name = split_key(key_of(live))
-        made = self._client.patch(
-            resource,
-            name=name,
-            namespace=namespace,
-            body={**patch, "metadata": metadata} if metadata else patch,
-            subresource=subresource,
-            field_manager=self._manager,
-            metadata_only=metadata_only,
-        )
+        try:
+            made = self._client.patch(
+                resource,
+                name=name,
+                namespace=namespace,
+                body={**patch, "metadata": metadata} if metadata else patch,
+                subresource=subresource,
+                field_manager=self._manager,
+                metadata_only=metadata_only,
+            )
+        except InvalidObject as error:
+            # The server's own kinds answer another UID with 422, as if we had wanted to change it.
+            if any(field == "metadata.uid" for field, _ in error.causes):
+                raise Conflict(str(error), subject=error.subject, status=error.status) from error
+            raise
         return self._written(resource, made)
 
     def patch_status(

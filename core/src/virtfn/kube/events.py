@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
-from virtfn.errors import AlreadyExists, NotFound, VirtfnError
+from virtfn.errors import AlreadyExists, InvalidObject, NotFound, VirtfnError
 from virtfn.kube.client import KubeClient
 from virtfn.kube.clock import Clock, micro_time
 from virtfn.kube.meter import Meter, NoMeter
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_NOTE = 1024
 LONGEST_WORD = 128
-"""Characters; the server refuses more (events.k8s.io/v1, Event)."""
+"""Bytes; the server refuses more (events.k8s.io/v1, Event)."""
 
 
 class EventType(Enum):
@@ -190,7 +190,8 @@ class EventRecorder:
     ) -> None:
         regarding = _reference(about)
         other = _reference(related) if related is not None else None
-        note = note if len(note) <= LONGEST_NOTE else note[: LONGEST_NOTE - 1] + "…"
+        if len(note.encode()) > LONGEST_NOTE:
+            note = note.encode()[: LONGEST_NOTE - 3].decode("utf-8", "ignore") + "..."
         who = (regarding["kind"], regarding.get("namespace", ""), regarding["name"], regarding.get("uid", ""))
         whom = () if other is None else (other["kind"], other.get("namespace", ""), other["name"])
         key = (*who, level.value, reason, action, note, *whom)
@@ -262,6 +263,13 @@ class EventRecorder:
                 self._client.create(EVENTS, body=body, timeout=self._settings.request_timeout, patient=False)
             except AlreadyExists:
                 logger.debug("event %s was written by a try that seemed to fail", metadata["name"])
+            except InvalidObject as error:
+                # Before Kubernetes 1.21 new events of cluster-wide objects had to be in another namespace.
+                misplaced = any(field == "involvedObject.namespace" for field, _ in error.causes)
+                if not misplaced or metadata["namespace"] != "default":
+                    raise
+                metadata["namespace"] = "kube-system"
+                self._write(series, created=False, count=count)
             series.created = True
             return
         self._client.patch(

@@ -194,8 +194,9 @@ class Transport:
         raise refusal(read_status(data), code=response.status, subject=subject, verb="watch", body=data, wait=wait)
 
     def close(self) -> None:
-        """Drop idle connections and end waits; a request after that still works, on new connections."""
+        """Close idle connections and end waits. Requests after that fail as if the server were not there."""
         self._closed.set()
+        self._pool.close()
         self._manager.clear()
 
     def _url(self, path: str, *, query: Mapping[str, str] | None) -> str:
