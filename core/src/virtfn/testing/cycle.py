@@ -41,12 +41,15 @@ class Cycle:
 
 
 class Bench:
-    """A ground from its start, with virtfn on it. A context manager, for the journal's folder."""
+    """A ground from its start, with virtfn on it. A context manager, for the journal's folder.
 
-    def __init__(self, ground: Ground, subject: Subject) -> None:
+    :param registry: the plugins of the first process, where they are loaded already.
+    """
+
+    def __init__(self, ground: Ground, subject: Subject, *, registry: Registry | None = None) -> None:
         self._ground = ground
         self._subject = subject
-        self.registry: Registry = subject.registry()
+        self.registry: Registry = registry or subject.registry()
         self.watch = Watch(ground.start())
         self._folder = temporary_folder("virtfn-bench-")
         self._boot()

@@ -188,10 +188,12 @@ class Tree:
         way = path.strip("/")
         folder, name = self._split(way)
         canonical = name if folder == "." else f"{folder}/{name}"
+        gone = {way, canonical}
+        below = (f"{way}/", f"{canonical}/")
         self._canonical = {
             known: where
             for known, where in self._canonical.items()
-            if not any(_within(step, gone) for step in (known, where) for gone in (way, canonical))
+            if not (known in gone or where in gone or known.startswith(below) or where.startswith(below))
         }
 
 
@@ -201,10 +203,6 @@ def _present(read: Callable[[], str] | None) -> str:
         return read() if read else ""
     except (OSError, WouldBlock):
         return ""
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(f"{folder}/")
 
 
 def _relative(folder: str, target: str) -> str:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from virtfn.errors import PluginError, VirtfnError
 from virtfn.model import Inventory, Pf, Platform
+from virtfn.registry import Registry
 from virtfn.testing import strategies
 from virtfn.testing.cycle import Bench, Cycle
 from virtfn.testing.grounds import Ability, Ground
@@ -48,12 +49,14 @@ class Trial:
     def __init__(self, subject: Subject, ground: Ground, *, examples: int = 10) -> None:
         self.subject = subject
         self.ground = ground
+        self._registry: Registry | None = None
         self._examples = examples if Ability.MANY in ground.abilities else 0
 
     def bench(self, start: Start = ()) -> Bench:
         """The ground from its start, brought to where somebody left it, with virtfn on it."""
         try:
-            bench = Bench(self.ground, self.subject)
+            self._registry = self._registry or self.subject.registry()
+            bench = Bench(self.ground, self.subject, registry=self._registry)
         except PluginError as error:
             raise Unable(f"the plugin cannot be loaded: {error}") from error
         try:
