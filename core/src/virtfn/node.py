@@ -64,7 +64,7 @@ class Node:
     def observe(self) -> Observation:
         """One pass over machine and journal. Reads only."""
         base = read_inventory(self._machine)
-        inventory = observe(self._machine, self._registry_for(base), base=base)
+        inventory = observe(self._machine.reader, self._registry_for(base), base=base)
         records, problems = self._journal.load({pf.address: pf for pf in inventory.pfs()})
         return Observation(inventory, records, problems)
 

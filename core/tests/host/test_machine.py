@@ -54,6 +54,13 @@ def drivers(machine: Machine, address: PciAddress = IGB) -> list[str | None]:
     return [vf.driver for vf in pf(machine, address).vfs]
 
 
+def test_reader_of_a_machine_has_no_method_that_writes(machine: Machine) -> None:
+    writes = {name for name in vars(Machine) if not name.startswith("_")} - {"vf_holders", "reader"}
+    assert {"set_num_vfs", "bind_driver", "set_link", "set_vf", "set_eswitch_mode", "load_module"} <= writes
+    assert [name for name in writes if hasattr(machine.reader, name)] == []
+    assert machine.reader.pf(IGB) == pf(machine)
+
+
 # --- number of VFs ----------------------------------------------------------------------------------------------------
 
 

@@ -60,6 +60,11 @@ class Machine(Reader):
         super().__init__(kernel)
         self._timeouts = timeouts or Timeouts()
 
+    @property
+    def reader(self) -> Reader:
+        """The same machine for whoever may not write: plugins that observe."""
+        return Reader(self._kernel)
+
     # --- number of VFs ------------------------------------------------------------------------------------------------
 
     def set_num_vfs(self, pf: PciAddress, count: int, *, probe: bool = True) -> None:
