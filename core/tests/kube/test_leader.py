@@ -271,16 +271,22 @@ def test_requests_are_given_up_before_the_deadline(client_of: Any, candidate: An
 def test_a_renewal_that_hangs_is_noticed_by_another_thread(
     kit: Any, server: Any, candidate: Any, client_of: Any
 ) -> None:
+    """A server that drips can hold up a request for as long as it likes, whatever its time-out."""
     settings = LeaseSettings(duration=2, renew_deadline=0.6, retry=0.1)
-    one = candidate("one", clock=SystemClock(), settings=settings, client=client_of(clock=SystemClock()))
-    hold = kit.Hold()
-    one.elector.attempt()
-    server.answer("PUT", PATH, *[kit.watched(*[b" ", hold] * 3)] * 9)
-    server.answer("GET", PATH, *[kit.watched(hold)] * 9)
+    client = client_of(clock=SystemClock())
+    one = candidate("one", clock=SystemClock(), settings=settings, client=client)
+    let_go = threading.Event()
+
+    def hung(*args: Any, **more: Any) -> Json:
+        let_go.wait(kit.patience)
+        raise Unavailable("no answer")
+
+    client.update = hung
     one.elector.start()
-    assert one.told.wait(kit.patience)
+    assert one.told.wait(kit.patience / 2), "noticed while the renewal hangs"
+    assert not let_go.is_set()
     assert not one.elector.is_leader
-    hold.go.set()
+    let_go.set()
     assert one.elector.stop(seconds=kit.patience)
     assert len(one.lost) == 1
     assert spec(server)["holderIdentity"] == "one", "what was lost is not given back"
