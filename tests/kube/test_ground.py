@@ -288,9 +288,11 @@ def test_data_and_address_outlive_the_server(own_api_server: ApiServer, end: str
     url, uid = own_api_server.url, ""
     with own_api_server.client() as api:
         core = client.CoreV1Api(api)
+        begin = core.list_namespaced_config_map("default").metadata.resource_version
         uid = core.create_namespaced_config_map("default", config_map("one", text="kept")).metadata.uid
-        with opened(url, config_maps("default", watch="true"), ca_file=own_api_server.ca_file) as answer:
-            assert "one" in names([answer.readline() for _ in core.list_namespaced_config_map("default").items])
+        target = config_maps("default", watch="true", resourceVersion=begin, fieldSelector="metadata.name=one")
+        with opened(url, target, ca_file=own_api_server.ca_file) as answer:
+            assert names([answer.readline()]) == ["one"]
             getattr(own_api_server, end)()
             assert not own_api_server.running
             with suppress(ConnectionError, IncompleteRead, ssl.SSLError):

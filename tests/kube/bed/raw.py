@@ -59,4 +59,6 @@ def config_map(name: str, **data: str) -> dict[str, Any]:
 
 def names(lines: list[bytes]) -> list[str]:
     """Names of the objects in some lines of a watch."""
-    return [json.loads(line)["object"]["metadata"]["name"] for line in lines]
+    events = [json.loads(line) for line in lines]
+    assert "ERROR" not in {event["type"] for event in events}, events
+    return [event["object"]["metadata"]["name"] for event in events]
