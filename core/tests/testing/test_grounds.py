@@ -60,6 +60,22 @@ def test_real_ground_is_put_back_as_it_was_found(host: FakeHost, found: PfStart,
     ground.close()
 
 
+def test_functions_that_make_no_vfs_are_put_back_too_and_untouched_ones_left_alone(host: FakeHost) -> None:
+    host.add_card("connectx-5", address="0000:3b:00")
+    virtio = PciAddress.parse("0000:00:04.0")
+    host.add_card("virtio", address="0000:00:04")
+    machine = Machine(host.kernel)
+    before = view_of(read_inventory(machine))
+    ground = KernelGround(lambda: host.kernel, pfs=(PF,), name="a machine")
+    machine.set_link(virtio, up=not before[str(virtio)]["up"])
+    earlier = len(host.writes)
+    ground.start()
+    assert view_of(read_inventory(machine)) == before
+    assert [call.kind for call in host.writes[earlier:]] == ["set_link"]
+    ground.start()
+    assert len(host.writes) == earlier + 1
+
+
 def test_profiles_by_name_by_file_and_as_they_are(tmp_path: Path) -> None:
     profile = load_profile("unlisted")
     assert profile_of("unlisted") == profile_of(profile) == profile

@@ -153,8 +153,9 @@ class KernelGround:
         kernel = self._kernel()
         machine = Machine(kernel, timeouts=self.timeouts)
         for pf in machine.network_functions():
-            if pf.address in self._was:
-                _put_back(machine, pf, self._was[pf.address])
+            was = self._was.get(pf.address, pf)
+            if pf != was:  # what nobody touched is not touched here either
+                _put_back(machine, pf, was)
         return kernel
 
     def reboot(self, *, power_cycle: bool) -> Kernel:
@@ -172,6 +173,10 @@ class KernelGround:
 
 def _put_back(machine: Machine, pf: Pf, was: Pf) -> None:
     """One PF as it was: number of VFs, eswitch mode, drivers of the VFs, link."""
+    if was.total_vfs is None:
+        if was.netdev is not None:
+            machine.set_link(pf.address, mtu=was.netdev.mtu, up=was.netdev.up)
+        return
     same_mode = was.eswitch_mode in (None, pf.eswitch_mode)
     if pf.num_vfs != was.num_vfs or not same_mode or any(vf.settings for vf in pf.vfs):
         machine.set_num_vfs(pf.address, 0)
