@@ -104,6 +104,7 @@ def test_without_sriov_files_there_is_nothing_to_write(machine: Machine, host: F
     host.add_card("virtio", address="0000:05:00", names=("eth5",))
     with pytest.raises(UnsupportedSetting, match="no SR-IOV files"):
         machine.set_num_vfs(PciAddress.parse("0000:05:00.0"), 1)
+    machine.set_num_vfs(PciAddress.parse("0000:05:00.0"), 0)  # it has none: nothing to do
 
 
 def test_driver_that_takes_the_number_and_makes_none_is_found_out(host: FakeHost) -> None:

@@ -70,6 +70,9 @@ class Machine(Reader):
     def set_num_vfs(self, pf: PciAddress, count: int, *, probe: bool = True) -> None:
         """See `Host`."""
         self.require(pf)
+        existing = self.vf_addresses(pf)
+        if len(existing) == count:
+            return
         total = self._number(pf, "sriov_totalvfs")
         if total is None:
             raise UnsupportedSetting(
@@ -81,9 +84,6 @@ class Machine(Reader):
                 f"{pf}: {count} VFs wanted, the device can make {total} (sriov_totalvfs): ask for at most {total}",
                 field="numVfs",
             )
-        existing = self.vf_addresses(pf)
-        if len(existing) == count:
-            return
         if existing:
             self._refuse_if_in_use(pf, existing, what=f"cannot change the number of VFs to {count}")
             self._write_num_vfs(pf, 0)
