@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from virtfn.host.netlink_socket import NetlinkSocket
+from virtfn.host.netlink_socket import NetlinkSocket, attributes
 from virtfn.host.oserror import DeviceTimedOut
 
 MULTI, INTERRUPTED, CAPPED, HAS_TEXTS = 0x2, 0x10, 0x100, 0x200
@@ -140,3 +140,11 @@ def test_no_file_is_left_open() -> None:
     with pytest.raises(OSError, match=r"."):
         NetlinkSocket(9999)
     assert sorted(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_attributes_end_at_the_first_that_does_not_fit() -> None:
+    sound = b"\x07\0\1\0one\0" + b"\x04\0\2\x80"
+    assert list(attributes(sound)) == [(1, b"one"), (2, b"")]
+    for torn in (b"\x09\0\1\0four", b"\x03\0\1\0", b"\x08\0\1"):
+        assert list(attributes(sound + torn)) == [(1, b"one"), (2, b"")]
+    assert list(attributes(b"header" + sound, 6)) == [(1, b"one"), (2, b"")]

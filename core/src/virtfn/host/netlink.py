@@ -3,14 +3,13 @@
 pyroute2 takes long to import, so `rtnetlink` and `devlink` import this module when they are first asked something.
 
 The link message is our own, not pyroute2's `ifinfmsg`, which writes a VF's VLAN with protocol two bytes shorter than
-the kernel reads it, and reads VF GUIDs past the end of their attribute. Numbers and structures are those of
-linux/if_link.h.
+the kernel reads it. Numbers and structures are those of linux/if_link.h. Link messages that the kernel sends are read
+in `link_message`.
 """
 
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,27 +25,17 @@ _NETLINK_GENERIC = 16
 
 
 class LinkMessage(nlmsg):  # type: ignore[misc]
-    """`struct ifinfomsg` and the attributes of a netdev that virtfn reads or writes."""
+    """`struct ifinfomsg` and the attributes of a netdev that virtfn asks with, or sets."""
 
     prefix = "IFLA_"
     fields = (("family", "B"), ("pad", "B"), ("ifi_type", "H"), ("index", "i"), ("flags", "I"), ("change", "I"))
     nla_map = (
-        (1, "IFLA_ADDRESS", "cdata"),
         (3, "IFLA_IFNAME", "asciiz"),
         (4, "IFLA_MTU", "uint32"),
         (22, "IFLA_VFINFO_LIST", "vf_list"),
         (29, "IFLA_EXT_MASK", "uint32"),
-        (36, "IFLA_PHYS_SWITCH_ID", "cdata"),
-        (38, "IFLA_PHYS_PORT_NAME", "asciiz"),
-        (50, "IFLA_MIN_MTU", "uint32"),
-        (51, "IFLA_MAX_MTU", "uint32"),
-        (52, "IFLA_PROP_LIST", "properties"),
         (53, "IFLA_ALT_IFNAME", "asciiz"),
-        (54, "IFLA_PERM_ADDRESS", "cdata"),
     )
-
-    class properties(nla):  # type: ignore[misc]
-        nla_map = ((53, "IFLA_ALT_IFNAME", "asciiz"),)
 
     class vf_list(nla):  # type: ignore[misc]
         nla_map = ((1, "IFLA_VF_INFO", "vf_info"),)
@@ -86,12 +75,6 @@ class LinkMessage(nlmsg):  # type: ignore[misc]
                     fields = (("vf", "I"), ("vlan", "I"), ("qos", "I"), ("proto", ">H"), ("padding", "H"))
 
 
-_LINK_HEADER = 32  # struct nlmsghdr and struct ifinfomsg
-_LINK_ATTRIBUTES = frozenset(number for number, *_ in LinkMessage.nla_map)
-_ATTRIBUTE = struct.Struct("=HH")
-_TYPE_BITS = 0x3FFF
-
-
 def link_message(index: int = 0, *, attributes: Attributes = (), flags: int = 0, change: int = 0) -> LinkMessage:
     """A link message; nested attributes are `{"attrs": [...]}`."""
     message = LinkMessage()
@@ -100,23 +83,23 @@ def link_message(index: int = 0, *, attributes: Attributes = (), flags: int = 0,
     return message
 
 
-def get_link(message: LinkMessage) -> Any:
-    """RTM_GETLINK of one netdev."""
+def get_link(message: LinkMessage) -> bytes:
+    """RTM_GETLINK of one netdev; the kernel's message."""
     with NetlinkSocket(socket.NETLINK_ROUTE) as route:
-        (answer,) = route.request(message, kind=RTM_GETLINK, decode=decode_link)
-    return answer
+        (answer,) = route.request(message, kind=RTM_GETLINK, decode=bytes)
+    return bytes(answer)
 
 
-def dump_links(message: LinkMessage) -> Sequence[Any]:
-    """RTM_GETLINK of all netdevs of this network namespace."""
+def dump_links(message: LinkMessage) -> Sequence[bytes]:
+    """RTM_GETLINK of all netdevs of this network namespace; the kernel's messages."""
     with NetlinkSocket(socket.NETLINK_ROUTE) as route:
-        return route.request(message, kind=RTM_GETLINK, decode=decode_link, dump=True)
+        return route.request(message, kind=RTM_GETLINK, decode=bytes, dump=True)
 
 
 def change_link(message: LinkMessage) -> None:
     """RTM_SETLINK. The kernel works through the attributes, and stops at the first that it refuses."""
     with NetlinkSocket(socket.NETLINK_ROUTE) as route:
-        route.request(message, kind=RTM_SETLINK, decode=decode_link)
+        route.request(message, kind=RTM_SETLINK, decode=bytes)
 
 
 def devlink_family() -> int:
@@ -138,25 +121,6 @@ def _generic_message(message: Any, command: int, attributes: Attributes) -> Any:
     message["cmd"], message["version"] = command, 1
     message["attrs"] = list(attributes)
     return message
-
-
-def decode_link(data: bytes) -> Any:
-    """A link message from its bytes."""
-    return _decoded(LinkMessage(_without_others(data)))
-
-
-def _without_others(data: bytes) -> bytearray:
-    """A link message without the attributes that `LinkMessage` does not know: most of some fifty."""
-    kept = bytearray(data[:_LINK_HEADER])
-    offset = _LINK_HEADER
-    while offset + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, offset)
-        end = offset + -(-max(length, _ATTRIBUTE.size) // 4) * 4
-        if kind & _TYPE_BITS in _LINK_ATTRIBUTES:
-            kept += data[offset:end]
-        offset = end
-    struct.pack_into("=I", kept, 0, len(kept))
-    return kept
 
 
 def _family(data: bytes) -> Any:

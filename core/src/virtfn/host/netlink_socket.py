@@ -10,7 +10,6 @@ The protocol is that of Documentation/userspace-api/netlink/intro.rst.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -103,7 +102,7 @@ class NetlinkSocket:
                 raise os_error(errno.EBADMSG, "a netlink message is longer than what came")
             if port == 0 and sequence == self._sequence:  # anybody may send to the socket; the kernel's port is 0
                 yield _Part(kind, flags, data[offset : offset + length])
-            offset += -(-length // 4) * 4
+            offset += (length + 3) & ~3
 
 
 def _raise_error(part: _Part) -> None:
@@ -115,14 +114,18 @@ def _raise_error(part: _Part) -> None:
         raise os_error(code, _text(body[texts:]) if part.flags & _F_HAS_ATTRIBUTES else None)
 
 
-def _text(attributes: bytes) -> str | None:
+def _text(data: bytes) -> str | None:
     """The kernel's explanation among the attributes of an acknowledgement."""
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(attributes):
-        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        if kind & _TYPE_BITS == _ATTRIBUTE_TEXT:
-            return os.fsdecode(attributes[offset + _ATTRIBUTE.size : offset + length].rstrip(b"\0"))
-        offset += -(-length // 4) * 4
-    return None
+    found = next((payload for kind, payload in attributes(data) if kind == _ATTRIBUTE_TEXT), None)
+    return None if found is None else found.rstrip(b"\0").decode(errors="replace")
+
+
+def attributes(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Type and payload of each attribute from `start` on; ends at the first that does not fit."""
+    offset = start
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < _ATTRIBUTE.size or offset + length > len(data):
+            return
+        yield kind & _TYPE_BITS, data[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3

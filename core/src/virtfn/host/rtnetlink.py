@@ -1,26 +1,20 @@
-"""Netdevs and the VF settings of PFs, by rtnetlink: what the attributes mean. How they travel is in `netlink`."""
+"""Netdevs and the VF settings of PFs, by rtnetlink: what is asked and set. Answers are read in `link_message`."""
 
 from __future__ import annotations
 
 import errno
-import struct
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from virtfn.host.kernel import LinkInfo
+from virtfn.host.link_message import IFF_UP, LINK_STATES, MAC_BYTES, VLAN_PROTOCOLS, VfTable, link_info
 from virtfn.host.oserror import os_error
 from virtfn.model import VfSettings
 
-_IFF_UP = 1
 _EXT_VF = 1 << 0  # RTEXT_FILTER_*: VFs are left out unless asked for
 _EXT_SKIP_STATS = 1 << 3  # with statistics, 200 VFs outgrow the 64 KiB that an attribute can have
 _LONGEST_NAME = 15
-_NOT_SAID = 0xFFFFFFFF  # -1, which the kernel puts where the driver tells nothing
-_MAC_BYTES = 6
-_VLAN_PROTOCOLS = {0x8100: "802.1q", 0x88A8: "802.1ad"}
-_VLAN_PROTOCOL_NUMBERS = {name: number for number, name in _VLAN_PROTOCOLS.items()}
-_LINK_STATES = ("auto", "enable", "disable")
+_VLAN_PROTOCOL_NUMBERS = {name: number for number, name in VLAN_PROTOCOLS.items()}
 _SIMPLE = {"trust": "IFLA_VF_TRUST", "spoof_check": "IFLA_VF_SPOOFCHK", "link_state": "IFLA_VF_LINK_STATE"}
 _GUIDS = {"node_guid": "IFLA_VF_IB_NODE_GUID", "port_guid": "IFLA_VF_IB_PORT_GUID"}
 _VLAN = ("vlan", "qos", "vlan_proto")
@@ -65,8 +59,8 @@ class RtnetlinkLinks:
             netlink.link_message(
                 ifindex,
                 attributes=attributes,
-                flags=_IFF_UP if up else 0,
-                change=0 if up is None else _IFF_UP,
+                flags=IFF_UP if up else 0,
+                change=0 if up is None else IFF_UP,
             )
         )
 
@@ -88,73 +82,6 @@ class RtnetlinkLinks:
             netlink.change_link(netlink.link_message(ifindex, attributes=[("IFLA_VFINFO_LIST", {"attrs": [vf]})]))
 
 
-class _Attributes:
-    """The attributes of a message by name, found in one pass and decoded when asked for; the first of a name counts."""
-
-    def __init__(self, message: Any) -> None:
-        self._found: dict[str, Any] = {}
-        for attribute in message["attrs"] if message else ():
-            self._found.setdefault(attribute[0], attribute)
-
-    def get(self, name: str) -> Any:
-        """The value, None when there is no such attribute."""
-        attribute = self._found.get(name)
-        return None if attribute is None else attribute[1]
-
-
-def link_info(message: Any) -> LinkInfo:
-    """A link message as `LinkInfo`. An MTU limit of 0 is the kernel's word for "none"."""
-    found = _Attributes(message)
-    properties = found.get("IFLA_PROP_LIST")
-    permanent = found.get("IFLA_PERM_ADDRESS")
-    switch = found.get("IFLA_PHYS_SWITCH_ID")
-    return LinkInfo(
-        ifindex=message["index"],
-        name=found.get("IFLA_IFNAME"),
-        mac=_colons(found.get("IFLA_ADDRESS") or b""),
-        mtu=found.get("IFLA_MTU") or 0,
-        up=bool(message["flags"] & _IFF_UP),
-        arp_type=message["ifi_type"],
-        permanent_mac=_colons(permanent) if permanent else None,
-        min_mtu=found.get("IFLA_MIN_MTU") or None,
-        max_mtu=found.get("IFLA_MAX_MTU") or None,
-        alt_names=tuple(properties.get_attrs("IFLA_ALT_IFNAME")) if properties else (),
-        phys_port_name=found.get("IFLA_PHYS_PORT_NAME"),
-        phys_switch_id=bytes(switch).hex() if switch else None,
-    )
-
-
-class VfTable(Mapping[int, VfSettings]):
-    """The VFs of a link message by their index, each decoded when asked for: one of 128 does not cost 128."""
-
-    def __init__(self, message: Any) -> None:
-        listed = _Attributes(message).get("IFLA_VFINFO_LIST")
-        self._entries: list[Any] = list(listed["attrs"]) if listed else []
-
-    def __getitem__(self, index: int) -> VfSettings:
-        if 0 <= index < len(self._entries):  # the kernel lists them in order
-            found = _entry(self._entries[index][1])
-            if found is not None and found[0] == index:
-                return found[1]
-        return self._all[index]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._all)
-
-    def __len__(self) -> int:
-        return len(self._all)
-
-    @cached_property
-    def _all(self) -> dict[int, VfSettings]:
-        return dict(found for entry in self._entries if (found := _entry(entry[1])) is not None)
-
-
-def _entry(info: Any) -> tuple[int, VfSettings] | None:
-    told = _Attributes(info)
-    mac = told.get("IFLA_VF_MAC")  # in every VF's entry since VFs were first shown
-    return None if mac is None else (mac["vf"], _settings(told, mac["mac"]))
-
-
 def vf_attributes(index: int, wanted: Mapping[str, Any], *, now: VfSettings) -> Attributes:
     """IFLA_VF_* attributes for the wanted settings; `now` completes those that travel in one structure.
 
@@ -164,7 +91,7 @@ def vf_attributes(index: int, wanted: Mapping[str, Any], *, now: VfSettings) -> 
         raise ValueError(f"no settings of a VF: {', '.join(sorted(unknown))}")
     attributes: Attributes = []
     if "mac" in wanted:
-        attributes.append(("IFLA_VF_MAC", {"vf": index, "mac": _octets(wanted["mac"], _MAC_BYTES)}))
+        attributes.append(("IFLA_VF_MAC", {"vf": index, "mac": _octets(wanted["mac"], MAC_BYTES)}))
     if wanted.keys() & set(_VLAN):
         attributes.append(_vlan(index, wanted, now))
     if wanted.keys() & set(_RATE):
@@ -172,7 +99,7 @@ def vf_attributes(index: int, wanted: Mapping[str, Any], *, now: VfSettings) -> 
         attributes.append(("IFLA_VF_RATE", {"vf": index, "min_tx_rate": low, "max_tx_rate": high}))
     for name, attribute in _SIMPLE.items():
         if name in wanted:
-            value = _one_of(_LINK_STATES, wanted[name]) if name == "link_state" else int(bool(wanted[name]))
+            value = _one_of(LINK_STATES, wanted[name]) if name == "link_state" else int(bool(wanted[name]))
             attributes.append((attribute, {"vf": index, "setting": value}))
     for name, attribute in _GUIDS.items():
         if name in wanted:
@@ -198,45 +125,10 @@ def _known(wanted: Mapping[str, Any], now: VfSettings, name: str) -> Any:
     return wanted.get(name, getattr(now, name))
 
 
-def _settings(told: _Attributes, mac: bytes) -> VfSettings:
-    vlan = told.get("IFLA_VF_VLAN")
-    tagged = _Attributes(told.get("IFLA_VF_VLAN_LIST")).get("IFLA_VF_VLAN_INFO")
-    rate = told.get("IFLA_VF_RATE")
-    state = _setting(told, "IFLA_VF_LINK_STATE")
-    trust, spoof_check = _setting(told, "IFLA_VF_TRUST"), _setting(told, "IFLA_VF_SPOOFCHK")
-    return VfSettings(
-        mac=_colons(mac[:_MAC_BYTES]),
-        vlan=vlan["vlan"] if vlan else None,
-        qos=vlan["qos"] if vlan else None,
-        vlan_proto=_VLAN_PROTOCOLS.get(tagged["proto"]) if tagged else None,
-        trust=None if trust is None else bool(trust),
-        spoof_check=None if spoof_check is None else bool(spoof_check),
-        link_state=_LINK_STATES[state] if state is not None and state < len(_LINK_STATES) else None,
-        min_tx_rate=rate["min_tx_rate"] if rate else None,
-        max_tx_rate=rate["max_tx_rate"] if rate else None,
-        node_guid=_guid(told, "IFLA_VF_IB_NODE_GUID"),
-        port_guid=_guid(told, "IFLA_VF_IB_PORT_GUID"),
-    )
-
-
-def _setting(told: _Attributes, attribute: str) -> int | None:
-    found = told.get(attribute)
-    return None if found is None or found["setting"] == _NOT_SAID else int(found["setting"])
-
-
-def _guid(told: _Attributes, attribute: str) -> str | None:
-    found = told.get(attribute)
-    return _colons(struct.pack(">Q", found["guid"])) if found else None
-
-
 def _one_of(words: Sequence[str], word: str) -> int:
     if word not in words:
         raise os_error(errno.EINVAL, f"{word!r} is none of {', '.join(words)}")
     return words.index(word)
-
-
-def _colons(octets: bytes) -> str:
-    return bytes(octets).hex(":")
 
 
 def _octets(text: str, count: int) -> bytes:
