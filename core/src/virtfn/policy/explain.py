@@ -96,6 +96,7 @@ class _PfRecord:
         self._latest("linkType", after.link_type, policy.name)
         self._latest("eSwitchMode", mode.value if mode else None, policy.name)
         self._latest("externallyManaged", after.externally_managed or None, policy.name)
+        self._latest("driftMode", after.drift_mode.value if after.drift_mode else None, policy.name)
 
     def _larger(self, field: SettingField, value: int, wanted: int, policy: str) -> None:
         if value == wanted or field not in self.settings:  # otherwise the earlier policy's larger number is kept

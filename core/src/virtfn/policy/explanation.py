@@ -10,7 +10,7 @@ from virtfn.model import Problem, VfRange
 from virtfn.model.crd import NodeStateSpec
 from virtfn.policy.selection import Mismatch
 
-SettingField = Literal["numVfs", "mtu", "linkType", "eSwitchMode", "externallyManaged"]
+SettingField = Literal["numVfs", "mtu", "linkType", "eSwitchMode", "externallyManaged", "driftMode"]
 
 
 class Part(StrEnum):

@@ -170,6 +170,7 @@ def _apply(entry: ReadyPolicy, pf: InterfaceStatus, old: InterfaceSpec | None, *
         linkType=wanted.link_type,
         eSwitchMode=wanted.eswitch_mode,
         externallyManaged=wanted.externally_managed,
+        driftMode=wanted.drift_mode,
         vfGroups=(entry.group(own), *kept),
     )
 

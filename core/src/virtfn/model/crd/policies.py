@@ -35,6 +35,17 @@ class VdpaType(StrEnum):
     VHOST = "vhost"
 
 
+class DriftMode(StrEnum):
+    """What is done when a PF or VF is no longer as it was configured, though nothing else is wanted."""
+
+    REPORT = "Report"
+    """It is told, and left as it is."""
+    REPAIR_IF_FREE = "RepairIfFree"
+    """It is repaired where that takes nothing from a pod, and told otherwise."""
+    REPAIR_WITH_DRAIN = "RepairWithDrain"
+    """It is repaired, after a drain where one is needed."""
+
+
 LinkTypeWord = Literal["eth", "ETH", "ib", "IB"]
 """Both cases are allowed in a policy, and copied as they are."""
 
@@ -156,6 +167,9 @@ class PolicySpec(WireModel):
     """Whether the device plugin keeps the VFs' NUMA node to itself."""
     externally_managed: StrictBool = Field(default=False, alias="externallyManaged")
     """Whether somebody else creates the VFs; then only drivers and addresses of VFs are set."""
+    drift_mode: DriftMode | None = Field(default=None, alias="driftMode")
+    """What is done when somebody else changes what was configured; absent: it is repaired where that takes nothing from
+    a pod, and told otherwise (`RepairIfFree`)."""
     bridge: BridgePolicy | None = None
     """Software bridges that the PFs are put into; needs switchdev and Ethernet."""
 

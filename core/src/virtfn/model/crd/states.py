@@ -12,16 +12,14 @@ from pydantic import Field, GetJsonSchemaHandler, StrictBool, model_validator
 from pydantic_core import CoreSchema
 
 from virtfn.model.crd.meta import Conditions, CustomResource
-from virtfn.model.crd.policies import LinkTypeWord, VdpaType
+from virtfn.model.crd.policies import DriftMode, LinkTypeWord, VdpaType
 from virtfn.model.inventory import DeviceType, EswitchMode
 from virtfn.model.ovs import OvsBridgeSettings, OvsInterfaceSettings
 from virtfn.model.wire import Count, StatusModel, WireModel
 
 NODE_STATE_KIND: Final = "SriovNetworkNodeState"
-DESIRED_STATE_ANNOTATION: Final = "sriovnetwork.openshift.io/desired-state"
-"""On a node state: what its daemon needs before it may go on (drain, reboot)."""
-CURRENT_STATE_ANNOTATION: Final = "sriovnetwork.openshift.io/current-state"
-"""On a node state: how far the drain is."""
+MOST_STATUS_STEPS: Final = 64
+"""Steps of a plan that a status lists at most."""
 
 
 class VfGroupSpec(WireModel):
@@ -69,6 +67,8 @@ class InterfaceSpec(WireModel):
     """Mode of the PF's embedded switch; absent: legacy."""
     externally_managed: StrictBool = Field(default=False, alias="externallyManaged")
     """Whether somebody else creates the VFs."""
+    drift_mode: DriftMode | None = Field(default=None, alias="driftMode")
+    """What is done about changes that others make; absent: repaired where no pod is disturbed by it."""
     vf_groups: tuple[VfGroupSpec, ...] = Field(default=(), alias="vfGroups")
     """The VFs, in groups that are configured alike."""
 
@@ -232,6 +232,66 @@ class SystemStatus(StatusModel):
     """`shared` or `exclusive`."""
 
 
+class StepStatus(StatusModel):
+    """One step of a plan."""
+
+    always_present = frozenset({"op", "target"})
+
+    op: str = ""
+    """What is done, like `sriov.set_numvfs`."""
+    target: str = ""
+    """PCI address of the PF or card that it is done to, or `node`."""
+    args: Annotated[str, Field(json_schema_extra={"maxLength": 1024})] = ""
+    """With what, as JSON."""
+    disruption: str = ""
+    """What it takes away while it runs: absent, or `REFRESH`, `VFS`, `PF`, `REBOOT`, `POWER_CYCLE`."""
+    why: Annotated[str, Field(json_schema_extra={"maxLength": 1024})] = ""
+    """What is wanted and what was seen."""
+
+
+class PlanStatus(StatusModel):
+    """What the daemon is about to do, told before it does it; absent when there is nothing to do."""
+
+    digest: str = ""
+    """Tells one plan from another: the same steps have the same digest."""
+    generation: Annotated[int, Field(json_schema_extra={"minimum": 0, "format": "int64"})] = 0
+    """`metadata.generation` of the node state that it was made for."""
+    disruption: str = ""
+    """The largest of its steps': `NONE`, `REFRESH`, `VFS`, `PF`, `REBOOT` or `POWER_CYCLE`."""
+    affects: tuple[str, ...] = ()
+    """PCI addresses of the VFs that exist now and lose traffic."""
+    steps: Annotated[tuple[StepStatus, ...], Field(json_schema_extra={"maxItems": MOST_STATUS_STEPS})] = ()
+    """The steps in their order, the first 64 of them."""
+    steps_left_out: int = Field(default=0, alias="stepsLeftOut")
+    """Number of steps for which there was no room in `steps`."""
+
+
+class DevicePluginStatus(StatusModel):
+    """What the node's SR-IOV device plugin is to offer."""
+
+    revision: str = ""
+    """Changes whenever the device plugin has to look at configuration and devices again."""
+    resources: tuple[str, ...] = ()
+    """Names of the resources that are configured, without prefix; none: no device plugin is needed here."""
+
+
+class AttemptStatus(StatusModel):
+    """A drain or reboot that was made for a cause, and is remembered so that it is not made again in vain."""
+
+    always_present = frozenset({"kind", "count"})
+
+    kind: str = ""
+    """`Drain` or `Reboot`."""
+    cause: Annotated[str, Field(json_schema_extra={"maxLength": 1024})] = ""
+    """What was wanted and what was seen before."""
+    seen: Annotated[str, Field(json_schema_extra={"maxLength": 1024})] = ""
+    """What was seen after it, where it did not help."""
+    count: int = 0
+    """How often."""
+    last: str = ""
+    """When it was last made, as RFC 3339."""
+
+
 class _ShapeOf:
     """The schema of a field that is read as plain data: that of another model."""
 
@@ -255,6 +315,20 @@ class NodeStateStatus(StatusModel):
     """`InProgress`, `Succeeded` or `Failed`."""
     last_sync_error: str = Field(default="", alias="lastSyncError")
     """Why the last attempt failed."""
+    observed_generation: Annotated[int, Field(json_schema_extra={"minimum": 0, "format": "int64"})] = Field(
+        default=0, alias="observedGeneration"
+    )
+    """`metadata.generation` of the node state that `syncStatus` and `plan` are about."""
+    needed_state: Annotated[
+        str, Field(json_schema_extra={"enum": ["", "Idle", "Drain_Required", "Reboot_Required"]})
+    ] = Field(default="", alias="neededState")
+    """What the daemon needs before it goes on; the controller repeats it as the annotation of the desired state."""
+    plan: PlanStatus | None = None
+    """What the daemon is about to do; absent when there is nothing to do."""
+    device_plugin: DevicePluginStatus | None = Field(default=None, alias="devicePlugin")
+    """What the node's device plugin is to offer."""
+    attempts: Annotated[tuple[AttemptStatus, ...], Field(json_schema_extra={"maxItems": 32})] = ()
+    """Drains and reboots that are remembered."""
     conditions: Conditions = ()
     """How the node is doing, one entry for each aspect."""
 

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from virtfn.model.crd import (
-    CURRENT_STATE_ANNOTATION,
-    DESIRED_STATE_ANNOTATION,
     GROUP,
     IB_NETWORK_KIND,
     NETWORK_KIND,
     NODE_STATE_KIND,
     OPERATOR_CONFIG_KIND,
     OVS_NETWORK_KIND,
+    POLICY_KIND,
+    POOL_CONFIG_KIND,
     VERSION,
     CustomResource,
 )
+from virtfn.model.handshake import CURRENT_STATE_ANNOTATION, DESIRED_STATE_ANNOTATION
 from virtfn.model.schema.structural import openapi_schema
 
 _HEADER: Final = "# Made by `virtfn crds` from the models of the API; change those, not this.\n"
@@ -44,6 +45,14 @@ _COLUMNS: Mapping[str, tuple[dict[str, str], ...]] = {
     IB_NETWORK_KIND: _READY,
     OVS_NETWORK_KIND: _READY,
     OPERATOR_CONFIG_KIND: _READY,
+    POOL_CONFIG_KIND: _READY,
+    POLICY_KIND: (
+        _column("Resource", ".spec.resourceName"),
+        _column("VFs", ".spec.numVfs", kind="integer"),
+        _column("Nodes", ".status.matchedNodes", kind="integer"),
+        _column("NICs", ".status.matchedNICs", kind="integer"),
+        *_READY,
+    ),
 }
 """What `kubectl get` shows. Kinds that are not here have the age alone, which is the API server's own default."""
 
