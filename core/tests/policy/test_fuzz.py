@@ -79,6 +79,7 @@ SPECS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "vdpaType": "virtio",
             "excludeTopology": True,
             "externallyManaged": False,
+            "driftMode": "Report",
             "bridge": {"ovs": {"bridge": OVS_BRIDGE, "uplink": {"interface": OVS_INTERFACE}}},
         },
         {
@@ -103,6 +104,7 @@ SPECS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                     "linkType": "eth",
                     "eSwitchMode": "switchdev",
                     "externallyManaged": False,
+                    "driftMode": "RepairIfFree",
                     "vfGroups": [
                         {
                             "resourceName": "r",

@@ -31,7 +31,13 @@ PLURALS = {
 AGE = ("Age", "date", ".metadata.creationTimestamp")
 READY = [("Ready", "string", '.status.conditions[?(@.type=="Ready")].status'), AGE]
 COLUMNS = {
-    "SriovNetworkNodePolicy": None,
+    "SriovNetworkNodePolicy": [
+        ("Resource", "string", ".spec.resourceName"),
+        ("VFs", "integer", ".spec.numVfs"),
+        ("Nodes", "integer", ".status.matchedNodes"),
+        ("NICs", "integer", ".status.matchedNICs"),
+        *READY,
+    ],
     "SriovNetworkNodeState": [
         ("Sync Status", "string", ".status.syncStatus"),
         ("Desired Sync State", "string", r".metadata.annotations.sriovnetwork\.openshift\.io/desired-state"),
@@ -41,7 +47,7 @@ COLUMNS = {
     "SriovNetwork": READY,
     "SriovIBNetwork": READY,
     "OVSNetwork": READY,
-    "SriovNetworkPoolConfig": None,
+    "SriovNetworkPoolConfig": READY,
     "SriovOperatorConfig": READY,
 }
 

@@ -54,15 +54,14 @@ _COLUMNS: Mapping[str, tuple[dict[str, str], ...]] = {
         *_READY,
     ),
 }
-"""What `kubectl get` shows. Kinds that are not here have the age alone, which is the API server's own default."""
+"""What `kubectl get` shows."""
 
 
 def custom_resource_definition(kind: type[CustomResource]) -> dict[str, Any]:
     """The definition of a kind as plain data (`apiextensions.k8s.io/v1`)."""
     name = str(kind.model_fields["kind"].default)
     version: dict[str, Any] = {"name": VERSION, "served": True, "storage": True, "subresources": {"status": {}}}
-    if name in _COLUMNS:
-        version["additionalPrinterColumns"] = [dict(column) for column in _COLUMNS[name]]
+    version["additionalPrinterColumns"] = [dict(column) for column in _COLUMNS[name]]
     version["schema"] = {"openAPIV3Schema": openapi_schema(kind)}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
