@@ -13,6 +13,9 @@ from pathlib import Path
 from bed.apt import find_command
 from bed.command import BedError, tail
 
+# Who starts a program may be gone before the kernel was told to end it along: then it does not begin.
+_WITH_PARENT = 'test "$PPID" = "$1" || exit 1; shift; exec "$@"'
+
 
 class Program:
     """One program and its log, which all its lives are written to."""
@@ -43,7 +46,8 @@ class Program:
         setpriv = find_command("setpriv")
         if setpriv is None:
             raise BedError("no command setpriv (package util-linux)")
-        words = [setpriv, "--pdeathsig", "KILL", "--", *map(str, argv)]
+        with_parent = ["sh", "-c", _WITH_PARENT, "sh", str(os.getpid())]
+        words = [setpriv, "--pdeathsig", "KILL", "--", *with_parent, *map(str, argv)]
         home = {"HOME": str(self.log.parent), "LC_ALL": "C.UTF-8", "PATH": os.environ.get("PATH", "")}
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
