@@ -12,6 +12,7 @@ from pathlib import Path
 
 DEFAULT_ACCEL = "tcg,thread=multi,tb-size=1024"
 HOST_NETWORK_MAC = "52:54:00:dd:00:00"
+WIRE = "virtfn.wire"
 KERNEL_ARGUMENTS = (
     "console=ttyS0 panic=-1 intel_iommu=on mitigations=off nokaslr audit=0 apparmor=0 selinux=0 cryptomgr.notests "
     "tsc=reliable no_timer_check random.trust_cpu=on net.ifnames=0 8250.nr_uarts=1 loglevel=5"  # warnings and worse
@@ -33,6 +34,8 @@ class Machine:
     virtio_net: bool = True
     host_network: bool = False
     """A second virtio-net on a user network; the guest is 10.0.2.15 and reaches the host's loopback as 10.0.2.2."""
+    wire: Path | None = None
+    """A listening Unix socket of the host; the guest has its other end as the virtio port named `WIRE`."""
 
 
 def qemu_argv(machine: Machine, *, qemu: str, vmlinux: Path, initramfs: Path, share: Path) -> list[str]:
@@ -50,6 +53,9 @@ def qemu_argv(machine: Machine, *, qemu: str, vmlinux: Path, initramfs: Path, sh
     argv += ["-device", "virtio-serial-pci", "-device", "virtconsole,chardev=out"]
     argv += ["-fsdev", root_fs, "-device", "virtio-9p-pci,fsdev=root,mount_tag=hostroot"]
     argv += ["-fsdev", share_fs, "-device", "virtio-9p-pci,fsdev=share,mount_tag=vmshare"]
+    if machine.wire is not None:
+        argv += ["-chardev", f"socket,id=wire,path={_escape(machine.wire)}"]
+        argv += ["-device", f"virtserialport,chardev=wire,name={WIRE}"]
     if machine.iommu:
         argv += ["-device", "intel-iommu,intremap=on,caching-mode=on"]
     slot = 0x10
