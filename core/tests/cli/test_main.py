@@ -7,7 +7,7 @@ import pytest
 
 from virtfn.cli import main
 from virtfn.cli.exits import Exit, exit_of, exit_of_reason
-from virtfn.errors import DeviceBusy, PluginLoadError, TooManyVfs
+from virtfn.errors import DeviceBusy, Forbidden, PluginLoadError, TooManyVfs
 
 Virtfn = Callable[..., Any]
 
@@ -34,6 +34,7 @@ def test_errors_have_the_code_of_their_family() -> None:
     assert exit_of(TooManyVfs("x")) is Exit.REQUEST
     assert exit_of(DeviceBusy("x")) is Exit.HOST
     assert exit_of(PluginLoadError("x", plugin="p")) is Exit.PLUGIN
+    assert exit_of(Forbidden("x")) is Exit.CLUSTER
     assert exit_of_reason("TooManyVfs") is Exit.REQUEST
     assert exit_of_reason("NoMemory") is Exit.HOST
     assert exit_of_reason("ContractViolation") is Exit.PLUGIN

@@ -22,6 +22,8 @@ class Exit(IntEnum):
     """The machine refused, or something of it is in the way."""
     PLUGIN = 5
     """A plugin is missing, broken, or does not keep the contract."""
+    CLUSTER = 6
+    """The API server refused, or cannot be reached."""
     INTERNAL = 70
     """A bug in virtfn."""
 
@@ -30,6 +32,7 @@ _FAMILIES = (
     (errors.PluginError, Exit.PLUGIN),
     (errors.HostError, Exit.HOST),
     (errors.RequestError, Exit.REQUEST),
+    (errors.ClusterError, Exit.CLUSTER),
 )
 
 

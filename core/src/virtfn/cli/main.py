@@ -19,8 +19,8 @@ from virtfn.cli.running import run_command
 
 _EXITS = f"""\
 exit codes: {Exit.OK:d} in sync or done; {Exit.PENDING:d} changes pending (plan --exit-code); {Exit.REQUEST:d} the \
-request is wrong; {Exit.HOST:d} the host refused; {Exit.PLUGIN:d} a plugin is broken or missing; {Exit.INTERNAL:d} a \
-bug in virtfn"""
+request is wrong; {Exit.HOST:d} the host refused; {Exit.PLUGIN:d} a plugin is broken or missing; {Exit.CLUSTER:d} the \
+API server refused or is out of reach; {Exit.INTERNAL:d} a bug in virtfn"""
 
 
 class _Parser(argparse.ArgumentParser):
