@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from virtfn.errors import AlreadyExists, BadReply, Conflict, Gone, InvalidObject, NotFound
+from virtfn.errors import AlreadyExists, BadReply, Conflict, Gone, InvalidObject, LeaseLost, NotFound
 from virtfn.kube.client import KubeClient, PatchKind
 from virtfn.kube.resource import NODES
 
@@ -127,3 +128,28 @@ def test_a_watch_asks_for_bookmarks_and_an_end(kit: Any, server: Any, client: Ku
 def test_anything_else_goes_by_its_path(kit: Any, server: Any, client: KubeClient) -> None:
     server.answer("GET", "/version", kit.Answer(body={"major": "1"}))
     assert client.call("GET", path="/version", subject="version") == {"major": "1"}
+
+
+def test_a_guarded_client_asks_before_each_write_and_never_before_a_read(
+    kit: Any, server: Any, client: KubeClient
+) -> None:
+    made = client.create(kit.widgets, body=kit.widget("a"))
+
+    def refuse() -> None:
+        raise LeaseLost("not ours any more")
+
+    guarded = client.guarded(refuse)
+    assert guarded.get(kit.widgets, name="a", namespace="there") == made
+    before = len(server.requests)
+    writes: tuple[Callable[[], object], ...] = (
+        lambda: guarded.create(kit.widgets, body=kit.widget("b")),
+        lambda: guarded.update(kit.widgets, body=made),
+        lambda: guarded.patch(kit.widgets, name="a", namespace="there", body={"x": 1}),
+        lambda: guarded.delete(kit.widgets, name="a", namespace="there"),
+        lambda: guarded.call("POST", path=f"{PATH}/a/eviction", subject="a", body={}),
+    )
+    for write in writes:
+        with pytest.raises(LeaseLost):
+            write()
+    assert len(server.requests) == before
+    assert client.delete(kit.widgets, name="a", namespace="there")

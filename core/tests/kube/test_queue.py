@@ -297,7 +297,10 @@ def test_workers_wait_for_what_comes_later(kit: Any, random: Random) -> None:
     queue: WorkQueue[str] = WorkQueue(name="q", clock=SystemClock(), random=random)
     seen = threading.Event()
     workers = Workers(queue, handle=lambda key: seen.set(), count=2, name="w", clock=SystemClock())
+    assert not workers.is_alive
     workers.start()
     queue.add_after("a", seconds=0.02)
     assert seen.wait(kit.patience)
+    assert workers.is_alive
     assert workers.stop(seconds=kit.patience, drain=False)
+    assert not workers.is_alive

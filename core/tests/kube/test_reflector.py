@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from virtfn.errors import NotFound
 from virtfn.kube.client import KubeClient
 from virtfn.kube.reflector import Reflector, ReflectorSettings, without_managed_fields
 from virtfn.kube.store import Change, ChangeKind, Store
@@ -408,3 +409,15 @@ def test_it_stops_out_of_a_silent_watch(kit: Any, server: Any, reflect: Any, sto
 
 def test_kinds_of_changes_are_those_of_the_api() -> None:
     assert {kind.value for kind in ChangeKind} == {"ADDED", "MODIFIED", "DELETED"}
+
+
+def test_it_says_why_nothing_comes_until_something_does(kit: Any, server: Any, reflect: Any, clock: Any) -> None:
+    server.answer("GET", ALL, kit.refused(404, "NotFound"))
+    reflector = reflect(rests=1)
+    assert isinstance(reflector.last_error, NotFound)
+    assert reflector.last_active == clock.monotonic() - clock.waits[-1]
+    assert not reflector.has_synced
+    server.answer("GET", ALL, kit.listed(version="7"), kit.watched())
+    reflector = reflect(rests=1)
+    assert reflector.last_error is None
+    assert not reflector.is_alive  # it ran on this thread

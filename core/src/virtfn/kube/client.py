@@ -7,7 +7,7 @@ is obeyed below.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -51,8 +51,13 @@ class KubeClient:
     `metadata_only` asks for `PartialObjectMetadata`: what the server stores is the same, what it sends is a fraction.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, before_write: Callable[[], None] | None = None) -> None:
         self._transport = transport
+        self._before_write = before_write or _nothing
+
+    def guarded(self, before_write: Callable[[], None]) -> KubeClient:
+        """The same connections for somebody who may lose the right to write: asked before each write, it may raise."""
+        return KubeClient(self._transport, before_write=before_write)
 
     @property
     def clock(self) -> Clock:
@@ -208,6 +213,7 @@ class KubeClient:
         :param field_manager: who owns the fields, for those who apply later.
         :raises AlreadyExists: if there is one.
         """
+        self._before_write()
         metadata = metadata_of(body)
         name = str(metadata.get("name") or metadata.get("generateName", ""))
         namespace = namespace or str(metadata.get("namespace", ""))
@@ -235,6 +241,7 @@ class KubeClient:
 
         :raises Conflict: if it has.
         """
+        self._before_write()
         metadata = metadata_of(body)
         name, namespace = str(metadata.get("name", "")), str(metadata.get("namespace", ""))
         return self._transport.request(
@@ -270,6 +277,7 @@ class KubeClient:
         :raises Conflict: if the body names a resource version that is no longer true, or, without `force`, if another
             manager owns a field.
         """
+        self._before_write()
         query = _managed(field_manager)
         if force:
             query["force"] = "true"
@@ -304,6 +312,7 @@ class KubeClient:
         :param propagation: `Foreground`, `Background` or `Orphan`; empty for the kind's own way.
         :raises Conflict: if it is another object, or has changed.
         """
+        self._before_write()
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions"}
         expected = {"uid": uid, "resourceVersion": resource_version}
         if preconditions := {field: value for field, value in expected.items() if value}:
@@ -334,6 +343,8 @@ class KubeClient:
         patient: bool = True,
     ) -> Json:
         """Anything else, by its path: `/version`, `/api/v1`, and subresources with a body of another kind."""
+        if method != "GET":
+            self._before_write()
         return self._transport.request(
             method,
             path=path,
@@ -363,3 +374,7 @@ def _selecting(*, labels: str, fields: str) -> dict[str, str]:
 
 def _managed(field_manager: str) -> dict[str, str]:
     return {"fieldManager": field_manager} if field_manager else {}
+
+
+def _nothing() -> None:
+    """Anybody may write."""

@@ -213,6 +213,11 @@ class Workers(Generic[K]):
             threading.Thread(target=self.work, name=f"{name} {number}", daemon=True) for number in range(count)
         ]
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether all its threads run."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def start(self) -> None:
         """Begin."""
         for thread in self._threads:

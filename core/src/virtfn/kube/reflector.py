@@ -121,6 +121,8 @@ class Reflector:
         self._version = ""
         self._stuck = ("", 0)
         self._last_seen: float | None = None
+        self._last_active = clock.monotonic()
+        self._last_error: ClusterError | None = None
         self._synced = threading.Event()
         self._stop = threading.Event()
         self._stream_lock = threading.Lock()
@@ -141,6 +143,21 @@ class Reflector:
     def last_seen(self) -> float | None:
         """When the server last said anything, on the monotonic clock; None before the first time."""
         return self._last_seen
+
+    @property
+    def last_error(self) -> ClusterError | None:
+        """Why the last list or watch failed; None if the server has answered since."""
+        return self._last_error
+
+    @property
+    def last_active(self) -> float:
+        """When it last did anything, also in vain, on the monotonic clock: a thread that hangs does nothing."""
+        return self._last_active
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
 
     @property
     def resource_version(self) -> str:
@@ -190,7 +207,7 @@ class Reflector:
             return self._failed(error)
         except Exception:  # the top of a thread: whatever is wrong with one object, the others must go on being seen
             logger.exception("%s: the reflector failed; going on", self._subject)
-            self._version = ""
+            self._version, self._last_active = "", self._clock.monotonic()
             self._meter.count("watch_errors", of=str(self._resource))
             return self._backoff.failed()
         return self._settings.pause * (1.0 + self._random.random())
@@ -199,6 +216,7 @@ class Reflector:
         if self._stop.is_set():
             return 0.0
         self._meter.count("watch_errors", of=str(self._resource))
+        self._last_error, self._last_active = error, self._clock.monotonic()
         delay = self._backoff.failed()
         if isinstance(error, Unavailable | TooManyRequests) and error.retry_after is not None:
             delay = max(delay, error.retry_after)
@@ -336,5 +354,6 @@ class Reflector:
             self._meter.level("objects", len(self._store), of=str(self._resource))
 
     def _seen(self) -> None:
-        self._last_seen = self._clock.monotonic()
+        self._last_seen = self._last_active = self._clock.monotonic()
+        self._last_error = None
         self._backoff.good(now=self._last_seen)

@@ -26,12 +26,13 @@ from virtfn.policy.explanation import (
     WonBy,
 )
 from virtfn.policy.merge import State, render_node_state
+from virtfn.policy.policy_set import PolicySet
 from virtfn.policy.reading import Fault, name_of, policy_label
 from virtfn.policy.selection import Mismatch
 
 
 def explain(
-    policies: Iterable[SriovNetworkNodePolicy | Mapping[str, Any]],
+    policies: PolicySet | Iterable[SriovNetworkNodePolicy | Mapping[str, Any]],
     node: Mapping[str, Any] | None,
     state: State,
     *,
