@@ -98,7 +98,12 @@ class Action(StrEnum):
 
 def owner_ref(network: Network) -> str:
     """How a NetworkAttachmentDefinition names the network it was made from."""
-    return f"{network.kind}.{GROUP}/{network.metadata.namespace}/{network.metadata.name}"
+    return reference(network.kind, namespace=network.metadata.namespace, name=network.metadata.name)
+
+
+def reference(kind: str, *, namespace: str, name: str) -> str:
+    """The same for a network that cannot be read as a whole, whose definition has to go all the same."""
+    return f"{kind}.{GROUP}/{namespace}/{name}"
 
 
 def owner_of(definition: Mapping[str, Any]) -> str:
