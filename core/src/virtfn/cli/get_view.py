@@ -1,0 +1,420 @@
+"""The report of `virtfn get` as one screen of text, what is wrong first. Pure: lines out, nothing is printed here.
+
+Lines are made for a width, and never cut: the last column is folded below itself. Of many nodes those that are not in
+sync are shown, the most pressing first, and the others counted.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from rich.text import Text
+
+from virtfn.cli.get_report import (
+    ClusterReport,
+    ConditionReport,
+    GroupReport,
+    NodeReport,
+    PfReport,
+    PlanReport,
+    PolicyReport,
+    Standing,
+)
+from virtfn.model.crd import IGNORED_POLICY
+from virtfn.model.handshake import RETRY_ANNOTATION, DrainState
+
+MOST_NODES: Final = 10
+"""Nodes that are shown one by one where not all are asked for."""
+MOST_STEPS: Final = 6
+MOST_ADDRESSES: Final = 4
+MOST_MISMATCHES: Final = 3
+LEAST_COLUMN: Final = 28
+"""Columns below which a folded text goes to lines of its own."""
+
+_COLOURS: Final = {
+    Standing.BLOCKED: "bold red",
+    Standing.FAILED: "bold red",
+    Standing.SILENT: "red",
+    Standing.NOT_READY: "red",
+    Standing.BEHIND: "yellow",
+    Standing.WAITING: "yellow",
+    Standing.DRAINING: "yellow",
+    Standing.IN_PROGRESS: "yellow",
+    Standing.DRIFTED: "yellow",
+    Standing.GONE: "dim",
+    Standing.IN_SYNC: "green",
+}
+
+
+def view(report: ClusterReport, *, width: int, whole: bool = False, vfs: bool = False) -> list[Text]:
+    """The screen, line by line.
+
+    :param width: columns.
+    :param whole: show every node, however many there are.
+    :param vfs: show VFs one by one.
+    """
+    shown = _shown(report.nodes, whole=whole)
+    sections = [
+        _head(report, width=width),
+        _nodes(report, shown, width=width),
+        _pf_table(shown, width=width, whole=vfs),
+        _vf_table(shown, width=width) if vfs else [],
+        _policies(report, width=width),
+        _pools(report, width=width),
+        [line for note in report.notes for line in _folded(f"note: {note}", width=width, indent=6, style="dim")],
+    ]
+    lines: list[Text] = []
+    for section in sections:
+        if section:
+            lines += [Text(), *section] if lines else section
+    return lines
+
+
+def age(since: datetime | None, now: datetime) -> str:
+    """`45s`, `12m`, `3h`, `5d`: how long ago, `-` where nobody knows."""
+    if since is None:
+        return "-"
+    seconds = max(int((now - since).total_seconds()), 0)
+    for unit, size, most in (("s", 1, 120), ("m", 60, 120), ("h", 3600, 48)):
+        if seconds // size < most:
+            return f"{seconds // size}{unit}"
+    return f"{seconds // 86400}d"
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+def _head(report: ClusterReport, *, width: int) -> list[Text]:
+    where = f"namespace {report.namespace} at {report.server}, {report.at:%Y-%m-%d %H:%M:%S} UTC"
+    lines = _folded(where, width=width, style="bold")
+    lead = report.controller
+    if lead is not None and lead.leads(report.at):
+        lines += _folded(f"controller: {lead.holder} leads, renewed {age(lead.renewed, report.at)} ago", width=width)
+    elif lead is not None:
+        last = f"the lease was last renewed {age(lead.renewed, report.at)} ago" if lead.renewed else "nobody has it"
+        lines += _folded(f"controller: NONE LEADS ({last}): is its pod running?", width=width, style="bold red")
+    for each in report.daemon_sets:
+        style = "" if each.ready >= each.wanted else "bold red"
+        lines += _folded(f"daemon set {each.name}: {each.ready} of {each.wanted} ready", width=width, style=style)
+    return [*lines, _counts(report)]
+
+
+def _counts(report: ClusterReport) -> Text:
+    line = Text(_number(len(report.nodes), "node"), style="bold")
+    parts = [Text(f"{number:,} {word}", style=_COLOURS[Standing(word)]) for word, number in report.counts.items()]
+    return line + Text(": ") + Text(", ").join(parts) if parts else line
+
+
+# --- nodes ------------------------------------------------------------------------------------------------------------
+
+
+def _shown(nodes: Sequence[NodeReport], *, whole: bool) -> list[NodeReport]:
+    urgency = {standing: place for place, standing in enumerate(Standing)}
+    ordered = sorted(nodes, key=lambda node: (urgency[node.standing], node.name))
+    if whole or len(ordered) <= MOST_NODES:
+        return ordered
+    return [node for node in ordered if node.standing is not Standing.IN_SYNC][:MOST_NODES]
+
+
+def _nodes(report: ClusterReport, shown: Sequence[NodeReport], *, width: int) -> list[Text]:
+    if not report.nodes:
+        text = "no node state: either no node is to be configured, or the controller has not made them yet"
+        return _folded(text, width=width, style="yellow")
+    rows = []
+    for node in shown:
+        said = _said_first(node)
+        rows.append(
+            _Row(
+                (Text(node.name), Text(node.standing, style=_COLOURS[node.standing]), Text(age(node.since, report.at))),
+                said,
+                _details(node, report, said=said, width=width),
+            )
+        )
+    lines = _table(("NODE", "STANDS", "SINCE", "WHY"), rows, width=width) if rows else []
+    return lines + _not_shown(report.nodes, shown, width=width)
+
+
+def _said_first(node: NodeReport) -> str:
+    """The reason in a line."""
+    match node.standing:
+        case Standing.BLOCKED:
+            found = node.condition("Blocked")
+        case Standing.FAILED:
+            return node.error or _told(node.condition("Ready")) or "it does not say why"
+        case Standing.SILENT:
+            return "its daemon has not reported: does its pod run?"
+        case Standing.BEHIND:
+            seen, newest = node.observed_generation, node.generation
+            return f"its daemon has looked at generation {seen} of {newest}: does its pod run?"
+        case Standing.WAITING | Standing.DRAINING:
+            who = "an external drainer" if node.external_drainer else "the controller"
+            return _told(node.condition("Drained")) or f"{node.needs}, and {who} has not said anything yet"
+        case Standing.DRIFTED:
+            found = node.condition("Drifted")
+        case Standing.GONE:
+            return f"the node is not there; its node state is kept until {node.kept_until}"
+        case Standing.IN_SYNC:
+            vfs = sum(pf.num_vfs for pf in node.pfs)
+            wanted = [pf for pf in node.pfs if pf.wanted_vfs is not None]
+            return f"{_number(len(wanted), 'PF')} configured, {_number(vfs, 'VF')}"
+        case _:
+            found = node.condition("Ready")
+    return _told(found) or node.error or "it does not say why"
+
+
+def _told(condition: ConditionReport | None) -> str:
+    if condition is None:
+        return ""
+    return f"{condition.reason}: {condition.message}" if condition.message else condition.reason
+
+
+def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) -> list[Text]:
+    """What else there is to know of a node that is not in sync."""
+    lines: list[Text] = []
+
+    def add(text: str, *, style: str = "") -> None:
+        lines.extend(_folded(f"  {text}", width=width, indent=4, style=style))
+
+    if node.fault:
+        add(f"cannot be read: {node.fault}", style="red")
+    if node.cordon:
+        add(f"unschedulable: {node.cordon}", style="yellow")
+    if node.standing is Standing.IN_SYNC:
+        return lines
+    for condition in node.conditions:
+        if not condition.is_trouble or _told(condition) == said:
+            continue
+        if condition.type == "Drained" and node.needs == DrainState.IDLE == node.drain:
+            continue  # nobody wants it drained
+        if condition.message not in node.error:
+            add(f"{condition.type} {condition.status}, {_told(condition)}")
+    if node.error and node.error not in said:
+        add(f"last error: {node.error}")
+    if node.needs != DrainState.IDLE or node.drain != DrainState.IDLE:
+        who = " (by an external drainer)" if node.external_drainer else ""
+        add(f"needs {node.needs}, drain is at {node.drain}{who}")
+    if node.plan is not None:
+        lines += _plan(node.plan, width=width)
+    if node.standing is Standing.BLOCKED:
+        for attempt in node.attempts:
+            seen = f"; seen after it: {attempt.seen}" if attempt.seen else ""
+            add(f"{attempt.kind} tried {attempt.count} times, last {attempt.last}: {attempt.cause}{seen}")
+        lines.append(Text("  to let it be tried again:"))
+        command = f"kubectl annotate -n {report.namespace} sriovnetworknodestate {node.name} --overwrite"
+        lines.append(Text(f"    {command} {RETRY_ANNOTATION}={report.at:%Y%m%dT%H%M%SZ}"))  # to be copied: not folded
+    return lines
+
+
+def _plan(plan: PlanReport, *, width: int) -> list[Text]:
+    lost = ""
+    if plan.affects:
+        shown = ", ".join(plan.affects[:MOST_ADDRESSES])
+        rest = len(plan.affects) - MOST_ADDRESSES
+        lost = f", {_number(len(plan.affects), 'VF')} lose traffic: {shown}" + (f" and {rest} more" if rest > 0 else "")
+    text = f"  plan {plan.digest}: {_number(plan.count, 'step')}, disruption {plan.disruption}{lost}"
+    lines = _folded(text, width=width, indent=4)
+    for step in plan.steps[:MOST_STEPS]:
+        what = f"    {step.target}: {step.op}, {step.disruption}"
+        lines += _folded(f"{what}: {step.why}" if step.why else what, width=width, indent=6)
+    if (rest := plan.count - min(len(plan.steps), MOST_STEPS)) > 0:
+        lines.append(Text(f"    and {_number(rest, 'more step', 'more steps')}"))
+    return lines
+
+
+def _not_shown(nodes: Sequence[NodeReport], shown: Sequence[NodeReport], *, width: int) -> list[Text]:
+    there = {node.name for node in shown}
+    rest: Counter[str] = Counter()
+    for node in nodes:
+        if node.name not in there:
+            drained = node.condition("Drained") if node.standing in (Standing.WAITING, Standing.DRAINING) else None
+            rest[f"{node.standing} ({drained.reason})" if drained is not None else node.standing.value] += 1
+    if not rest:
+        return []
+    words = ", ".join(f"{number:,} {word}" for word, number in rest.most_common())
+    left = sum(rest.values())
+    return _folded(f"not shown: {words} (--all or --node NAME shows {'it' if left == 1 else 'them'})", width=width)
+
+
+# --- PFs and VFs ------------------------------------------------------------------------------------------------------
+
+
+def _pf_table(nodes: Sequence[NodeReport], *, width: int, whole: bool) -> list[Text]:
+    rows, left_out = [], 0
+    for node in nodes:
+        for pf in node.pfs:
+            if not whole and pf.wanted_vfs is None and not pf.num_vfs:
+                left_out += 1
+                continue
+            groups = "; ".join(_group(group) for group in pf.groups) or ("no policy" if pf.wanted_vfs is None else "-")
+            if pf.externally_managed:
+                groups += "; VFs are made by somebody else"
+            cells = (node.name, pf.pci_address, pf.name or "-", _vf_count(pf), _mode(pf), pf.link or "-")
+            style = "red" if not pf.is_there else "yellow" if pf.wanted_vfs not in (None, pf.num_vfs) else ""
+            rows.append(_Row(tuple(Text(cell, style=style if cell == cells[3] else "") for cell in cells), groups))
+    lines = _table(("NODE", "PF", "NETDEV", "VFS", "MODE", "LINK", "VF GROUPS"), rows, width=width) if rows else []
+    if left_out:
+        lines.append(Text(f"{_number(left_out, 'PF')} without VFs and without policy not shown", style="dim"))
+    return lines
+
+
+def _vf_count(pf: PfReport) -> str:
+    if not pf.is_there:
+        return f"not there, wanted {pf.wanted_vfs}"
+    if pf.total_vfs == 0 and pf.wanted_vfs is None:
+        return "no SR-IOV"
+    want = "" if pf.wanted_vfs in (None, pf.num_vfs) or pf.externally_managed else f", wanted {pf.wanted_vfs}"
+    return f"{pf.num_vfs}/{pf.total_vfs}{want}"
+
+
+def _mode(pf: PfReport) -> str:
+    if not pf.wanted_eswitch_mode or pf.wanted_eswitch_mode == pf.eswitch_mode:
+        return pf.eswitch_mode or "-"
+    return f"{pf.eswitch_mode or '-'}, wanted {pf.wanted_eswitch_mode}"
+
+
+def _group(group: GroupReport) -> str:
+    made = "" if group.made == group.wanted else f", {group.made} of {group.wanted} there"
+    return f"{group.resource} {group.vf_range} by {group.policy}{made}, {_in_pods([group])} in pods"
+
+
+def _in_pods(groups: Iterable[GroupReport]) -> str:
+    """`3`, `3+` where there may be more, `?` where nobody knows."""
+    known, unknown = 0, 0
+    for group in groups:
+        known += group.in_pods
+        unknown += group.unknown
+    if unknown:
+        return f"{known}+" if known else "?"
+    return str(known)
+
+
+def _vf_table(nodes: Sequence[NodeReport], *, width: int) -> list[Text]:
+    rows = []
+    for node in nodes:
+        for pf in node.pfs:
+            for vf in pf.vfs:
+                cells = (pf.name or pf.pci_address, str(vf.index), vf.pci_address, vf.driver or "-", vf.netdev or "-")
+                more = (str(vf.mtu or "-"), vf.representor or "-", vf.resource or "-")
+                rows.append(_Row(tuple(map(Text, (*cells, *more))), vf.holder or "-"))
+    headings = ("PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MTU", "REPRESENTOR", "RESOURCE", "POD")
+    return _table(headings, rows, width=width) if rows else []
+
+
+# --- policies and pools -----------------------------------------------------------------------------------------------
+
+
+def _policies(report: ClusterReport, *, width: int) -> list[Text]:
+    if not report.policies:
+        return _folded(f"no policy in namespace {report.namespace}", width=width, style="yellow")
+    groups: dict[str, list[GroupReport]] = defaultdict(list)
+    for node in report.nodes:
+        for pf in node.pfs:
+            for group in pf.groups:
+                groups[group.policy].append(group)
+    rows = []
+    for policy in sorted(report.policies, key=lambda each: (each.priority, each.name)):
+        own = groups.get(policy.name, [])
+        vfs = f"{sum(group.made for group in own)}/{sum(group.wanted for group in own)}" if own else "-"
+        known = policy.looked_at
+        cells = (
+            *(policy.name, str(policy.priority), policy.resource, str(policy.num_vfs)),
+            *((str(policy.matched_nodes), str(policy.matched_nics)) if known else ("-", "-")),
+            *(vfs, _in_pods(own) if own else "-"),
+        )
+        said, style = _policy_state(policy)
+        details = [
+            line
+            for each in policy.mismatches[:MOST_MISMATCHES]
+            for line in _folded(f"  {each.node}: {each.field}: {each.message}", width=width, indent=4)
+        ]
+        if (rest := len(policy.mismatches) - MOST_MISMATCHES) > 0:
+            details.append(Text(f"  and {rest} more nodes where it selects nothing"))
+        rows.append(_Row(tuple(map(Text, cells)), said, details, style))
+    headings = ("POLICY", "PRIO", "RESOURCE", "NUMVFS", "NODES", "NICS", "VFS", "IN PODS", "STATE")
+    return _table(headings, rows, width=width)
+
+
+def _policy_state(policy: PolicyReport) -> tuple[str, str]:
+    """In words, and how they are coloured."""
+    if policy.name == IGNORED_POLICY:
+        return "has no effect: a policy of this name is an anchor of older operators", "dim"
+    if policy.fault:
+        return f"cannot be read: {policy.fault}", "red"
+    if not policy.looked_at:
+        return "the controller has not looked at it yet", "yellow"
+    trouble = [each for each in policy.conditions if each.is_trouble]
+    if trouble:
+        return "; ".join(f"{each.type} {each.status}, {_told(each)}" for each in trouble), "yellow"
+    if not policy.matched_nodes:
+        return "selects no node", "yellow"
+    if not policy.matched_nics:
+        return "selects no NIC", "yellow"
+    if policy.mismatches:
+        return f"selects no NIC on {_number(len(policy.mismatches), 'node')}", "yellow"
+    return "ok", "green"
+
+
+def _pools(report: ClusterReport, *, width: int) -> list[Text]:
+    rows = []
+    for pool in report.pools:
+        said = "; ".join(f"{each.type} {each.status}, {_told(each)}" for each in pool.conditions if each.is_trouble)
+        cells = (pool.name, pool.nodes, pool.max_unavailable, pool.rdma_mode or "-")
+        rows.append(_Row(tuple(map(Text, cells)), said or "ok", style="yellow" if said else "green"))
+    return _table(("POOL", "NODES", "MAX UNAVAILABLE", "RDMA", "STATE"), rows, width=width) if rows else []
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+class _Row:
+    """Cells that are never folded, a last one that may be, and lines that follow."""
+
+    def __init__(self, cells: Sequence[Text], last: str, details: Sequence[Text] = (), style: str = "") -> None:
+        self.cells = cells
+        self.last = last
+        self.details = details
+        self.style = style
+
+
+def _table(headings: Sequence[str], rows: Sequence[_Row], *, width: int) -> list[Text]:
+    *fixed, final = headings
+    columns = [max(len(head), *(len(row.cells[place]) for row in rows)) for place, head in enumerate(fixed)]
+    start = sum(columns) + 2 * len(columns)
+    own_lines = width - start < LEAST_COLUMN
+    lines = [_aligned([Text(head, style="bold") for head in fixed], columns, Text(final, style="bold"))]
+    for row in rows:
+        fits = len(row.last) <= width - start
+        if fits or not own_lines:
+            first, *more = textwrap.wrap(row.last, max(width - start, 10), break_on_hyphens=False) or [""]
+            lines.append(_aligned(row.cells, columns, Text(first, style=row.style)))
+            lines += [Text(" " * start) + Text(line, style=row.style) for line in more]
+        else:
+            lines.append(_aligned(row.cells, columns, Text()))
+            lines += _folded(f"  {row.last}", width=width, indent=2, style=row.style)
+        lines += row.details
+    return lines
+
+
+def _aligned(cells: Sequence[Text], columns: Sequence[int], last: Text) -> Text:
+    line = Text()
+    for cell, column in zip(cells, columns, strict=True):
+        line += cell + Text(" " * (column - len(cell) + 2))
+    line += last
+    line.rstrip()
+    return line
+
+
+def _folded(text: str, *, width: int, indent: int = 0, style: str = "") -> list[Text]:
+    """A text in lines; those after the first are indented. What stands before it stays."""
+    found = textwrap.wrap(
+        text, max(width, 40), subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
+    )
+    return [Text(line, style=style) for line in found]
+
+
+def _number(count: int, what: str, many: str = "") -> str:
+    return f"{count:,} {what if count == 1 else many or f'{what}s'}"
