@@ -1,5 +1,7 @@
 """Runs every test of this directory in the guest: see `bed.hostside` and `bed.guestside`.
 
+Those of `cluster/` stay on the host, with a cluster there and a guest that does what they ask for.
+
 The tests run when this directory, something in it or `-m vm` is asked for, and in no other run.
 """
 
@@ -29,7 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers and the half of the session that belongs here."""
     config.addinivalue_line("markers", "vm: runs in the guest, on a real kernel with SR-IOV hardware")
     config.addinivalue_line("markers", "vm_timeout(seconds): kill the guest after so long without a report (180)")
-    plugin = guestside.Streamer(config) if guestside.in_guest() else hostside.Replay(config, HERE)
+    plugin = (
+        guestside.Streamer(config) if guestside.in_guest() else hostside.Replay(config, HERE, here=HERE / "cluster")
+    )
     config.pluginmanager.register(plugin, "virtfn-vm")
 
 

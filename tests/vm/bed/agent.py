@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -95,6 +96,7 @@ def find_port(name: str, *, patience: float = 30.0) -> Path:
 
 def serve(wire: Connection, agent: Agent) -> None:
     """Answer until the host hangs up."""
+    answer: tuple[str | None, Any]
     while True:
         method, arguments = wire.recv()
         try:

@@ -35,11 +35,15 @@ OUTPUT = "output.log"
 
 
 class Replay:
-    """Plugin of the host's pytest. `directory` holds the tests that belong to the guest."""
+    """Plugin of the host's pytest. `directory` holds the tests that belong to the guest, but for those in `here`.
 
-    def __init__(self, config: pytest.Config, directory: Path) -> None:
+    The latter run on the host, as they have guests of their own; they come before the guest's.
+    """
+
+    def __init__(self, config: pytest.Config, directory: Path, *, here: Path) -> None:
         self._config = config
         self._directory = directory
+        self._here = here
         self._session: GuestSession | None = None
 
     @pytest.hookimpl(tryfirst=True)
@@ -54,15 +58,15 @@ class Replay:
             own = []
         if own and hasattr(config, "workerinput"):
             raise pytest.UsageError("the tests under tests/vm share one guest: run them without xdist")
-        items[:] = [*others, *own]
+        items[:] = [*others, *sorted(own, key=self._is_guests)]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
         """Replay instead of running."""
-        if not item.path.is_relative_to(self._directory):
+        if not self._is_guests(item):
             return None
         if self._session is None:
-            own = [other for other in item.session.items if other.path.is_relative_to(self._directory)]
+            own = [other for other in item.session.items if self._is_guests(other)]
             self._session = GuestSession(self._config, own)
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in self._session.reports(item):
@@ -80,6 +84,9 @@ class Replay:
         if self._session is not None:
             for line in self._session.summary:
                 terminalreporter.write_line(line)
+
+    def _is_guests(self, item: pytest.Item) -> bool:
+        return item.path.is_relative_to(self._directory) and not item.path.is_relative_to(self._here)
 
     def _asked_for(self) -> bool:
         expression: str = self._config.option.markexpr

@@ -1,0 +1,44 @@
+"""One cluster with one guest for all tests of this directory, which run on the host, in the order they are written in.
+
+What they need is built by `make kube-deps` and `make vm-deps`; where it is missing, they fail and say so.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `bed`, `cluster`
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `kube.bed`
+
+import deps as vm_deps
+from cluster.ground import Cluster
+from kube import deps as kube_deps
+from kube.bed import assets
+
+
+@pytest.fixture(scope="session")
+def empty_cluster() -> Iterator[Cluster]:
+    """Server and guest; neither controller nor daemon runs yet."""
+    lacking = [f"{line} (run `make vm-deps`)" for line in vm_deps.problems()]
+    lacking += [f"{line} (run `make kube-deps`)" for line in kube_deps.problems()]
+    found = assets.find()
+    if lacking or found is None:
+        pytest.fail("\n".join(["the tests with a cluster are not set up:", *lacking]), pytrace=False)
+    with Cluster(found) as made:
+        yield made
+        trouble = made.guest.kernel_trouble()
+        assert trouble == [], made.guest.last_words()
+
+
+@pytest.fixture(scope="session")
+def cluster(empty_cluster: Cluster) -> Cluster:
+    """Controller and daemon run, and the node is in sync with no policy."""
+    empty_cluster.start_controller()
+    empty_cluster.guest.wait()
+    empty_cluster.start_daemon()
+    empty_cluster.until_in_sync()
+    return empty_cluster
