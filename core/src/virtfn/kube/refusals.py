@@ -84,8 +84,12 @@ def refusal(
     if code == 410 or word == "Expired":
         advice = "list again"
         return Gone(message("asked for something too old", advice=advice), subject=subject, status=code)
-    if code == 429 and any(cause.get("reason") == "DisruptionBudget" for cause in causes_of(status)):
-        text = message("is held up by a disruption budget", advice="it is tried again when other pods are ready")
+    budgets = [cause for cause in causes_of(status) if cause.get("reason") == "DisruptionBudget"]
+    if code == 429 and budgets:
+        # Only the causes name the budget.
+        named = "; ".join(str(cause["message"]) for cause in budgets if cause.get("message"))[:LONGEST_QUOTE]
+        advice = f"{named}; " * bool(named) + "it is tried again when other pods are ready"
+        text = message("is held up by a disruption budget", advice=advice)
         return EvictionBlocked(text, subject=subject, status=code, retry_after=wait)
     if code == 429:
         text = message("was put off", advice="try later; a priority level of its own helps if this is frequent")
