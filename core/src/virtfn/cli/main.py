@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from virtfn.cli import change, conformance, crds, demo, discover, explain, get, plugins, render, validate
+from virtfn.cli import change, conformance, controller, crds, demo, discover, explain, get, plugins, render, validate
 from virtfn.cli.context import Context, real_machine
 from virtfn.cli.exits import Exit
 from virtfn.cli.running import run_command
@@ -73,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     explain.add_parser(commands)
     validate.add_parser(commands)
     get.add_parser(commands)
+    controller.add_parser(commands)
     plugins.add_parser(commands)
     conformance.add_parser(commands)
     crds.add_parser(commands)

@@ -26,7 +26,8 @@ def stop_on_signals(stop: threading.Event) -> None:
 
 def start_logging(level: int) -> None:
     """Log to standard error; 0 warnings, 1 what is done, 2 everything (`spec.logLevel` of the operator's config)."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    # The command line has set up its own before: lines that people see at once, without the time.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO, force=True)
     set_log_level(level)
 
 

@@ -96,6 +96,11 @@ class LeaderElector:
             return self._leading and self._clock.monotonic() < self._renewed_at + self._settings.renew_deadline
 
     @property
+    def is_alive(self) -> bool:
+        """Whether all its threads run."""
+        return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
+
+    @property
     def holder(self) -> str:
         """Who held the lease when it was last looked at; empty if nobody or not known."""
         return str(self._record.get("holderIdentity") or "")
