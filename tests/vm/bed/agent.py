@@ -42,6 +42,16 @@ class Agent:
         """Every function that can have VFs."""
         return sight.look_at_all()
 
+    def await_vfs(self, address: str, count: int, patience: float) -> bool:
+        """Wait until a PF has so many VFs and each has a driver; False when it is not so in time."""
+        drivers = [sight.PCI / address / f"virtfn{index}" / "driver" for index in range(count)]
+        deadline = time.monotonic() + patience
+        while not all(driver.exists() for driver in drivers):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
     def tidy(self, addresses: Sequence[str]) -> None:
         """Put PFs back to how the guest booted."""
         tidy.tidy_up(addresses)
@@ -63,6 +73,10 @@ class Agent:
         """Start a program that goes on; its output is `NAME.log` of the share. Returns its pid."""
         with (SHARE / f"{name}.log").open("ab") as output:
             self._programs[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        return self._programs[name].pid
+
+    def pid(self, name: str) -> int:
+        """Of a started program."""
         return self._programs[name].pid
 
     def status(self, name: str) -> int | None:

@@ -101,6 +101,11 @@ class RemoteGuest:
         found: dict[str, PhysicalFunction] = self._ask("look_at_all")
         return found
 
+    def await_vfs(self, address: str, count: int, *, patience: float = 90.0) -> None:
+        """See `agent.Agent.await_vfs`. Raises BedError when they do not come."""
+        if not self._ask("await_vfs", address, count, patience):
+            raise BedError(f"{address} has no {count} VFs after {patience:.0f} s: {self.look(address)}")
+
     def tidy(self, addresses: Sequence[str]) -> None:
         """See `agent.Agent.tidy`."""
         self._ask("tidy", tuple(addresses))
@@ -121,6 +126,10 @@ class RemoteGuest:
     def start(self, name: str, *argv: str | Path) -> int:
         """See `agent.Agent.start`."""
         return int(self._ask("start", name, [str(word) for word in argv]))
+
+    def pid(self, name: str) -> int:
+        """See `agent.Agent.pid`."""
+        return int(self._ask("pid", name))
 
     def status(self, name: str) -> int | None:
         """See `agent.Agent.status`."""
