@@ -15,7 +15,10 @@ from typing import Final
 
 from virtfn.cluster.health import HealthServer
 from virtfn.cluster.metrics import PrometheusMeter
+from virtfn.controller.networks import NetworkReconciler
 from virtfn.controller.node_states import NodeStateReconciler
+from virtfn.controller.policy_status import PolicyStatusReconciler
+from virtfn.controller.pools import PoolReconciler
 from virtfn.controller.services import FIELD_MANAGER, ControllerSettings, Reconciler, Services, View
 from virtfn.controller.views import Views
 from virtfn.errors import LeaseLost
@@ -43,7 +46,12 @@ MakeReconcilers = Callable[[Services, Mapping[str, View]], Sequence[Reconciler]]
 
 def reconcilers(services: Services, views: Mapping[str, View]) -> Sequence[Reconciler]:
     """All parts of the controller."""
-    return (NodeStateReconciler(services, views),)
+    return (
+        NodeStateReconciler(services, views),
+        PolicyStatusReconciler(services, views),
+        PoolReconciler(services, views),
+        NetworkReconciler(services, views),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,12 @@ class Reconciler(Protocol):
 
     name: str
     workers: int
-    needs: Sequence[str]
     queue: WorkQueue[str]
+
+    @property
+    def needs(self) -> Sequence[str]:
+        """Names of the views that must be there before the first key is looked at."""
+        ...
 
     def handlers(self) -> Mapping[str, Handler]:
         """What to call when an object of a view changes, by the view's name."""
