@@ -25,13 +25,13 @@ from virtfn.cli.get_report import (
     count_nodes,
 )
 from virtfn.cluster.kinds import DAEMON_SETS, NODE_STATES, OPERATOR_CONFIGS, POLICIES, POOL_CONFIGS
+from virtfn.controller.holders import addresses_of, is_finished
 from virtfn.errors import Forbidden, NotFound, RequestError, Unavailable
 from virtfn.kube.client import KubeClient
-from virtfn.kube.resource import LEASES, NODES, Object, Resource, metadata_of
+from virtfn.kube.resource import LEASES, NODES, PODS, Object, Resource, key_of, metadata_of
 from virtfn.model.crd import OPERATOR_CONFIG_NAME
 from virtfn.model.handshake import CORDONED_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL
 
-LEASE = "virtfn-controller"
 PAGE = 200
 """Node states a page: one of two PFs with 128 VFs each has 50 kB."""
 _FEW = 50
@@ -99,7 +99,12 @@ class ClusterReader:
                 f"--node: {namespace} has no node state {name} (nodes that no policy and no daemon is for have none)",
                 field="--node",
             ) from error
-        return node_report(state, cordon=self._cordon(name))
+        return node_report(state, holders=self._holders(name), cordon=self._cordon(name))
+
+    def _holders(self, node: str) -> dict[str, str]:
+        """Pods by the PCI addresses of their VFs, as far as Multus tells."""
+        pods = self._extra(PODS, fields=f"spec.nodeName={node}", what="which pods have the VFs")
+        return {address: key_of(pod) for pod in pods if not is_finished(pod) for address in addresses_of(pod)}
 
     def _cordon(self, name: str) -> str:
         try:
@@ -128,8 +133,10 @@ class ClusterReader:
     # --- what rounds it off -------------------------------------------------------------------------------------------
 
     def _controller(self, namespace: str) -> ControllerReport | None:
+        from virtfn.controller.app import LEASE_NAME  # all of the controller comes with it
+
         try:
-            lease = self._client.find(LEASES, namespace=namespace, name=LEASE)
+            lease = self._client.find(LEASES, namespace=namespace, name=LEASE_NAME)
         except Forbidden:
             self._notes.append(f"whether a controller leads is not shown (no right to get {LEASES} in {namespace})")
             return None

@@ -188,7 +188,7 @@ def _pf(pf: InterfaceStatus, wanted: InterfaceSpec | None, holders: Mapping[str,
         vfs=tuple(
             VfReport(
                 vf.vf_id, vf.pci_address, vf.driver, vf.name, vf.mac, vf.mtu, vf.representor_name, resources[vf.vf_id],
-                holders.get(vf.pci_address, ""),
+                in_pod=_in_pod(vf), holder=holders.get(vf.pci_address, ""),
             )
             for vf in pf.vfs
         ),
@@ -223,7 +223,7 @@ def _span(group: VfGroupSpec) -> VfRange | None:
 def _group(group: VfGroupSpec, span: VfRange | None, vfs: Sequence[VfStatus]) -> GroupReport:
     members = [vf for vf in vfs if span is not None and vf.vf_id in span]
     unknown = [vf for vf in members if group.vdpa_type or vf.driver in USERSPACE_DRIVERS]
-    in_pods = [vf for vf in members if vf not in unknown and vf.driver and not vf.name]
+    in_pods = [vf for vf in members if vf not in unknown and _in_pod(vf)]
     return GroupReport(
         resource=group.resource_name,
         policy=group.policy_name,
@@ -233,6 +233,11 @@ def _group(group: VfGroupSpec, span: VfRange | None, vfs: Sequence[VfStatus]) ->
         in_pods=len(in_pods),
         unknown=len(unknown),
     )
+
+
+def _in_pod(vf: VfStatus) -> bool:
+    """A netdev that is not on the host was given to a pod."""
+    return bool(vf.driver) and vf.driver not in USERSPACE_DRIVERS and not vf.name
 
 
 # --- policies and the rest --------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ class Standing(StrEnum):
     NOT_READY = "not ready"
     BEHIND = "behind"
     """Its daemon has not looked at the newest spec."""
-    WAITING = "waits for drain"
+    WAITING = "awaiting drain"
     """Its daemon needs a drain, which has not begun."""
     DRAINING = "draining"
     IN_PROGRESS = "in progress"
@@ -101,6 +101,8 @@ class VfReport:
     mtu: int
     representor: str
     resource: str
+    in_pod: bool = False
+    """Its netdev is inside a pod."""
     holder: str = ""
     """`namespace/name` of the pod that has it, where that was asked for and is known."""
 

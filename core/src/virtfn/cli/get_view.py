@@ -190,7 +190,7 @@ def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) 
             continue
         if condition.type == "Drained" and node.needs == DrainState.IDLE == node.drain:
             continue  # nobody wants it drained
-        if condition.message not in node.error:
+        if not condition.message or condition.message not in node.error:
             add(f"{condition.type} {condition.status}, {_told(condition)}")
     if node.error and node.error not in said:
         add(f"last error: {node.error}")
@@ -202,7 +202,7 @@ def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) 
     if node.standing is Standing.BLOCKED:
         for attempt in node.attempts:
             seen = f"; seen after it: {attempt.seen}" if attempt.seen else ""
-            add(f"{attempt.kind} tried {attempt.count} times, last {attempt.last}: {attempt.cause}{seen}")
+            add(f"{attempt.kind} tried {_number(attempt.count, 'time')}, last {attempt.last}: {attempt.cause}{seen}")
         lines.append(Text("  to let it be tried again:"))
         command = f"kubectl annotate -n {report.namespace} sriovnetworknodestate {node.name} --overwrite"
         lines.append(Text(f"    {command} {RETRY_ANNOTATION}={report.at:%Y%m%dT%H%M%SZ}"))  # to be copied: not folded
@@ -299,7 +299,7 @@ def _vf_table(nodes: Sequence[NodeReport], *, width: int) -> list[Text]:
             for vf in pf.vfs:
                 cells = (pf.name or pf.pci_address, str(vf.index), vf.pci_address, vf.driver or "-", vf.netdev or "-")
                 more = (str(vf.mtu or "-"), vf.representor or "-", vf.resource or "-")
-                rows.append(_Row(tuple(map(Text, (*cells, *more))), vf.holder or "-"))
+                rows.append(_Row(tuple(map(Text, (*cells, *more))), vf.holder or ("some pod" if vf.in_pod else "-")))
     headings = ("PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MTU", "REPRESENTOR", "RESOURCE", "POD")
     return _table(headings, rows, width=width) if rows else []
 
