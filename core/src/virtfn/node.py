@@ -85,10 +85,17 @@ class Node:
         return release_of(baselines, addresses)
 
     def perform(
-        self, plan: Plan, observation: Observation, desired: DesiredState, *, listener: Listener | None = None
+        self,
+        plan: Plan,
+        observation: Observation,
+        desired: DesiredState,
+        *,
+        listener: Listener | None = None,
+        first: int | None = None,
     ) -> Outcome:
         """Do the plan, alone on this host, journal kept.
 
+        :param first: only so many of its steps, for what has to wait in the middle; None: all.
         :raises JournalError: another process is at it, or the journal cannot be written; nothing was done.
         """
         with self._journal.locked():
@@ -96,4 +103,6 @@ class Node:
             executor = Executor(
                 self._machine, journal=self._journal, hooks=self.registry.hooks, now=self._now, listener=listener
             )
-            return executor.run(plan, inventory=observation.inventory, desired=desired, records=observation.records)
+            return executor.run(
+                plan, inventory=observation.inventory, desired=desired, records=observation.records, first=first
+            )

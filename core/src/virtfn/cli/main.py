@@ -12,7 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from virtfn.cli import change, conformance, controller, crds, demo, discover, explain, get, plugins, render, validate
+from virtfn.cli import (
+    change,
+    conformance,
+    controller,
+    crds,
+    daemon,
+    demo,
+    discover,
+    explain,
+    get,
+    plugins,
+    render,
+    validate,
+)
 from virtfn.cli.context import Context, real_machine
 from virtfn.cli.exits import Exit
 from virtfn.cli.running import run_command
@@ -77,6 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     plugins.add_parser(commands)
     conformance.add_parser(commands)
     crds.add_parser(commands)
+    daemon.add_parser(commands)
     demo.add_parser(commands, whole=parser)
     return parser
 

@@ -82,7 +82,13 @@ class Executor:
         self._listener: Listener = listener or NoListener()
 
     def run(
-        self, plan: Plan, *, inventory: Inventory, desired: DesiredState, records: Mapping[PciAddress, Record]
+        self,
+        plan: Plan,
+        *,
+        inventory: Inventory,
+        desired: DesiredState,
+        records: Mapping[PciAddress, Record],
+        first: int | None = None,
     ) -> Outcome:
         """Perform the plan that was made from `inventory` and `desired`; stops at the first failure.
 
@@ -90,10 +96,11 @@ class Executor:
         problems are left alone. Raises `JournalError` before anything is done to a PF that cannot be recorded.
 
         :param records: the journal as it was when the plan was made.
+        :param first: only so many steps; PFs with others are then not finished. None: all.
         """
         book = _Book(self._journal, plan, inventory, desired, records)
         outcomes: list[StepOutcome] = []
-        for number, step in enumerate(plan.steps, start=1):
+        for number, step in enumerate(plan.steps[:first], start=1):
             book.begin(step)
             self._listener.begin(number, step)
             outcome = self._perform(step, inventory)
@@ -103,7 +110,7 @@ class Executor:
                 return Outcome(tuple(outcomes), not_begun=plan.steps[number:])
             book.end(step)
         book.finish_untouched()
-        return Outcome(tuple(outcomes))
+        return Outcome(tuple(outcomes), not_begun=() if first is None else plan.steps[first:])
 
     def _perform(self, step: Step, inventory: Inventory) -> StepOutcome:
         started = self._now()

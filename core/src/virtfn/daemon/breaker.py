@@ -1,0 +1,127 @@
+"""The circuit breaker: a drain or a reboot that did not help is not made again for the same cause. Pure.
+
+The cause is one device's disruptive steps, together with what is wanted of it and the value of the annotation
+`virtfn.io/retry`: something else wanted, or a new word there, and it may be tried once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from virtfn.daemon.plan_report import LONGEST_TEXT, fingerprint
+from virtfn.daemon.record import Attempt, AttemptKind
+from virtfn.model import DesiredState, Disruption, PciAddress, Plan, Step
+from virtfn.model.codec import to_data
+from virtfn.model.steps import NODE
+
+DRAIN_TRIES: Final = 3
+"""How often steps are tried under one drain, before it counts as having been in vain."""
+
+
+class Refusal(StrEnum):
+    """Why something is not made; each is a condition's reason."""
+
+    DRAIN_INEFFECTIVE = "DrainIneffective"
+    REBOOT_INEFFECTIVE = "RebootIneffective"
+    POWER_CYCLE = "PowerCycleRequired"
+    """Only a person can switch the node off and on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What one device's steps take to be done."""
+
+    target: str
+    kind: AttemptKind
+    key: str
+    steps: tuple[Step, ...]
+    """The disruptive ones."""
+
+    @property
+    def cause(self) -> str:
+        """For people."""
+        return "; ".join(dict.fromkeys(step.why for step in self.steps))[:LONGEST_TEXT]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A device that is left as it is, and why."""
+
+    target: str
+    reason: Refusal
+    message: str
+
+
+def takes_drain(step: Step) -> bool:
+    """Whether somebody loses traffic by the step."""
+    return step.disruption >= Disruption.VFS and bool(step.affects)
+
+
+def takes_reboot(step: Step) -> bool:
+    """Whether the step comes into force by a reboot only."""
+    return step.disruption is Disruption.REBOOT
+
+
+def wants(plan: Plan, desired: DesiredState, *, retry: str) -> Iterator[Want]:
+    """What each device of the plan takes, those that take nothing left out.
+
+    :param retry: value of the annotation that lets it be tried again.
+    """
+    for target in dict.fromkeys(step.target for step in plan.steps):
+        steps = [step for step in plan.steps if step.target == target]
+        if reboot := [step for step in steps if takes_reboot(step)]:
+            kind, disruptive = AttemptKind.REBOOT, reboot
+        elif drain := [step for step in steps if takes_drain(step)]:
+            kind, disruptive = AttemptKind.DRAIN, drain
+        else:
+            continue
+        wanted = [str(to_data(pf)) for pf in desired.pfs if target in (str(pf.address), pf.address.slot, NODE)]
+        yield Want(target, kind, fingerprint(disruptive, also=[*wanted, retry]), tuple(disruptive))
+
+
+def attempt_for(want: Want, attempts: Iterable[Attempt]) -> Attempt | None:
+    """The attempt that was made for this very cause, or None."""
+    found = (attempt for attempt in attempts if (attempt.kind, attempt.target) == (want.kind, want.target))
+    return next((attempt for attempt in found if attempt.key == want.key), None)
+
+
+def judge(want: Want, attempts: Iterable[Attempt], *, boot_id: str) -> Blocked | None:
+    """Whether it must not be made; None: it may.
+
+    :param boot_id: of the boot that runs.
+    """
+    made = attempt_for(want, attempts)
+    if made is None:
+        return None
+    times = "once" if made.count == 1 else f"{made.count} times"
+    advice = f"want something else, or give the annotation virtfn.io/retry a new value (made {made.at})"
+    if want.kind is AttemptKind.REBOOT and (made.seen or made.boot_id != boot_id):
+        message = f"{want.target}: the node was rebooted {times}, and {_seen(want, made)}: {advice}"
+        return Blocked(want.target, Refusal.REBOOT_INEFFECTIVE, message)
+    if want.kind is AttemptKind.DRAIN and made.seen:
+        message = f"{want.target}: the node was drained for it, and {_seen(want, made)}: {advice}"
+        return Blocked(want.target, Refusal.DRAIN_INEFFECTIVE, message)
+    return None
+
+
+def power_cycles(plan: Plan) -> tuple[Blocked, ...]:
+    """Devices whose steps take what nothing here ever does by itself."""
+    found: dict[str, Blocked] = {}
+    for step in plan.steps:
+        if step.disruption is Disruption.POWER_CYCLE:
+            message = f"{step.target}: {step.why}: it takes a power cycle of the node, which is for a person to do"
+            found.setdefault(step.target, Blocked(step.target, Refusal.POWER_CYCLE, message))
+    return tuple(found.values())
+
+
+def without(desired: DesiredState, targets: Iterable[str]) -> tuple[PciAddress, ...]:
+    """The PFs that belong to blocked devices; all of them if one of these is the node."""
+    blocked = set(targets)
+    return tuple(pf.address for pf in desired.pfs if blocked & {str(pf.address), pf.address.slot, NODE})
+
+
+def _seen(want: Want, made: Attempt) -> str:
+    return made.seen or f"it is still so: {want.cause}"
