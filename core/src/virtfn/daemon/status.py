@@ -146,7 +146,7 @@ def _needed(report: Report) -> DrainState:
 def _drift_condition(drifted: tuple[Drift, ...], generation: int) -> Condition:
     sure = [drift for drift in drifted if is_sure(drift)]
     if not sure:
-        return Condition(DRIFTED, Status.FALSE, "NoDrift", "", generation)
+        return Condition(DRIFTED, Status.FALSE, "NoDrift", "nobody else changed what was configured", generation)
     held = next((drift.hold for drift in sure if drift.hold is not None), None)
     reason = held.value if held is not None else "DriftBeingRepaired"
     return Condition(DRIFTED, Status.TRUE, reason, _several(map(_drift_text, sure)), generation)
@@ -168,7 +168,7 @@ def _drift_text(drift: Drift) -> str:
 
 def _blocked_condition(blocked: tuple[Blocked, ...], generation: int) -> Condition:
     if not blocked:
-        return Condition(BLOCKED, Status.FALSE, "NotBlocked", "", generation)
+        return Condition(BLOCKED, Status.FALSE, "NotBlocked", "no drain or reboot was given up", generation)
     text = _several(block.message for block in blocked)
     return Condition(BLOCKED, Status.TRUE, blocked[0].reason.value, text, generation)
 
