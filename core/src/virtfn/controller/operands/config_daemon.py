@@ -58,12 +58,12 @@ def config_daemon(settings: OperandSettings) -> Json:
         "command": ["virtfn", *(["--verbose"] if settings.verbose else []), "daemon"],
         "args": [
             "--root=/host",
-            f"--state-dir={STATE_FOLDER}",
+            f"--state-dir={STATE_FOLDER}/journal",
             f"--run-dir={RUN_FOLDER}",
             f"--health-port={HEALTH_PORT}",
         ],
         "env": variables(
-            {"RESOURCE_PREFIX": settings.resource_prefix, **settings.daemon_variables},
+            settings.daemon_variables,
             fields={"NODE_NAME": "spec.nodeName", "POD_NAME": "metadata.name", "NAMESPACE": "metadata.namespace"},
         ),
         "ports": [{"name": "health", "containerPort": HEALTH_PORT, "hostPort": HEALTH_PORT, "protocol": "TCP"}],
@@ -79,7 +79,7 @@ def config_daemon(settings: OperandSettings) -> Json:
         "serviceAccountName": SERVICE_ACCOUNT,
         "hostNetwork": True,
         "dnsPolicy": "ClusterFirstWithHostNet",
-        "terminationGracePeriodSeconds": 60,
+        "terminationGracePeriodSeconds": 30,
         **pull_secrets(settings.pull_secrets),
         "containers": [container],
         "volumes": [

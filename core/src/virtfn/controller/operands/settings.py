@@ -22,9 +22,7 @@ BLOCK_GATE: Final = "blockDevicePluginUntilConfigured"
 """Feature gate, on unless it is switched off: the device plugin waits until the daemon has made the VFs."""
 EFFECTIVE_GATES: Final = frozenset({BLOCK_GATE, "manageSoftwareBridges"})
 
-OWN_VARIABLES: Final = frozenset(
-    {"NODE_NAME", "POD_NAME", "NAMESPACE", "RESOURCE_PREFIX", "USE_EXTERNAL_DRAINER", "KUBECONFIG"}
-)
+OWN_VARIABLES: Final = frozenset({"NODE_NAME", "POD_NAME", "NAMESPACE", "USE_EXTERNAL_DRAINER", "KUBECONFIG"})
 """Of the daemon, which `configDaemonEnvVars` cannot change: they say who it is."""
 
 
