@@ -109,7 +109,8 @@ def test_pauses_grow_and_are_bounded(attempts: int, seed: int) -> None:
     assert min(60 * 2.0 ** min(attempts - 1, 10), 3600) <= pause <= 3960
 
 
-MOMENTS = st.none() | st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC)).map(
+DATES = st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC))
+MOMENTS = st.none() | DATES.map(lambda moment: moment.replace(microsecond=0))
     lambda moment: moment.replace(microsecond=0)
 )
 
