@@ -21,8 +21,8 @@ from kube.bed import assets
 
 def problems() -> list[str]:
     """What is missing, one line each; empty when the tests can run."""
-    if assets.find() is not None:
-        return []
+    if (found := assets.find()) is not None:
+        return [] if found.kubectl else [f"no kubectl in {found.folder}, nor in PATH"]
     folder = assets.named_folder()
     if folder is not None:
         return [f"{assets.ASSETS_VARIABLE} names {folder}, which has no {name}" for name in assets.lacking(folder)]
@@ -33,20 +33,26 @@ def install() -> None:
     """Build the binaries when they are not there, with missing packages installed before."""
     if not problems():
         return
+    if assets.find() is not None:
+        _install_packages([assets.KUBECTL_PACKAGE])
+        return
     if assets.named_folder() is not None:
         raise BedError("\n".join([*problems(), "put them there, or unset the variable and have them built"]))
     if platform.machine() != "x86_64":
         raise BedError(f"the build was tried on x86_64 only, not on {platform.machine()}")
-    missing = assets.missing_packages()
-    if missing:
-        if os.geteuid() != 0:
-            raise BedError(f"root is needed to install packages: {' '.join(sorted(missing))}")
-        run(["apt-get", "-q", "update"], timeout=600)
-        apt.install_now(sorted(missing))
+    if missing := assets.missing_packages():
+        _install_packages(sorted(missing))
     cache = assets.cache_directory()
     with image.locked(cache):
         if assets.find() is None:
             assets.build(cache)
+
+
+def _install_packages(names: list[str]) -> None:
+    if os.geteuid() != 0:
+        raise BedError(f"root is needed to install packages: {' '.join(names)}")
+    run(["apt-get", "-q", "update"], timeout=600)
+    apt.install_now(names)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -31,6 +31,7 @@ REPLACED = ("github.com/modern-go/reflect2",)
 """Vendored packages that Debian has newer. This one reads maps as Go had them before 1.18: with a newer Go the server
 crashes at the first custom resource."""
 SOURCE_PACKAGE = "kubernetes"
+KUBECTL_PACKAGE = "kubernetes-client"
 COMMANDS = {"make": "make", "rsync": "rsync", "dpkg-source": "dpkg-dev", "xz": "xz-utils", "patch": "patch"}
 MANIFEST = "manifest.json"
 BUILD_LIMIT = 5400.0  # seconds; about ten minutes on two quiet cores
@@ -54,9 +55,12 @@ class Assets:
 
     @property
     def kubectl(self) -> Path | None:
-        """The command line client; a folder of somebody else's may be without."""
+        """The command line client; a folder of somebody else's may be without, then it is the machine's."""
         path = self.folder / "kubectl"
-        return path if path.is_file() else None
+        if path.is_file():
+            return path
+        found = shutil.which("kubectl")
+        return Path(found) if found else None
 
 
 def cache_directory() -> Path:
