@@ -302,6 +302,11 @@ class _ShapeOf:
         return handler(self._model.__pydantic_core_schema__)
 
 
+_ONE_PIECE: Final = Field(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+"""Written by one at a time, as a whole. Without it a server of Kubernetes 1.20 keeps a null of what server-side apply
+takes away, and then refuses that null."""
+
+
 class NodeStateStatus(StatusModel):
     """What a node's daemon found and did."""
 
@@ -323,9 +328,9 @@ class NodeStateStatus(StatusModel):
         str, Field(json_schema_extra={"enum": ["", "Idle", "Drain_Required", "Reboot_Required"]})
     ] = Field(default="", alias="neededState")
     """What the daemon needs before it goes on; the controller repeats it as the annotation of the desired state."""
-    plan: PlanStatus | None = None
+    plan: Annotated[PlanStatus | None, _ONE_PIECE] = None
     """What the daemon is about to do; absent when there is nothing to do."""
-    device_plugin: DevicePluginStatus | None = Field(default=None, alias="devicePlugin")
+    device_plugin: Annotated[DevicePluginStatus | None, _ONE_PIECE] = Field(default=None, alias="devicePlugin")
     """What the node's device plugin is to offer."""
     attempts: Annotated[tuple[AttemptStatus, ...], Field(json_schema_extra={"maxItems": 32})] = ()
     """Drains and reboots that are remembered."""
