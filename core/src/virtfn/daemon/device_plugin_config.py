@@ -63,10 +63,8 @@ def make_offer(
     )
     config = render_device_plugin_config(state)
     names = tuple(resource.name for resource in config.resources)
-    if not names:
-        return Offer("", DevicePluginStatus(), config.problems)
-    text = config.to_json()
-    revision = _revision(text, rounds, inventory, applied)
+    text = config.to_json() if names else ""
+    revision = _revision(text, rounds if names else 0, inventory, applied)
     return Offer(text, DevicePluginStatus(revision=revision, resources=names), config.problems)
 
 
