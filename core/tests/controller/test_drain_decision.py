@@ -111,8 +111,6 @@ def test_pauses_grow_and_are_bounded(attempts: int, seed: int) -> None:
 
 DATES = st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC))
 MOMENTS = st.none() | DATES.map(lambda moment: moment.replace(microsecond=0))
-    lambda moment: moment.replace(microsecond=0)
-)
 
 
 @given(
