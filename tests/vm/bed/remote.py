@@ -40,6 +40,7 @@ class RemoteGuest:
         self._binds = tuple(binds)
         self._wire: Connection | None = None
         self._boots = 0
+        self._ready = False
 
     def __enter__(self) -> RemoteGuest:
         self.share = Path(tempfile.mkdtemp(prefix="virtfn-vm-")).resolve()
@@ -66,6 +67,8 @@ class RemoteGuest:
 
     def wait(self) -> None:
         """Until the guest can be asked. Raises BedError."""
+        if self._ready:
+            return
         deadline = time.monotonic() + BOOT_LIMIT
         while self._wire is None or not self._wire.poll(0.2):
             if self._wire is None:
@@ -75,6 +78,7 @@ class RemoteGuest:
             elif self._guest.ended() or time.monotonic() > deadline:
                 raise BedError(f"the guest did not boot\n{self.last_words()}")
         self._wire.recv()
+        self._ready = True
 
     def kernel_trouble(self) -> list[str]:
         """Lines of the kernel's log that tell of a warning, an oops or a hung task."""

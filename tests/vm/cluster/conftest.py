@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `bed`, `cluster`
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `kube.bed`
 
 import deps as vm_deps
+from bed.sight import PhysicalFunction
 from cluster.ground import Cluster
 from kube import deps as kube_deps
 from kube.bed import assets
@@ -35,10 +36,16 @@ def empty_cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def cluster(empty_cluster: Cluster) -> Cluster:
+def untouched(empty_cluster: Cluster) -> dict[str, PhysicalFunction]:
+    """All cards as the guest booted, before a daemon ran."""
+    empty_cluster.guest.wait()
+    return empty_cluster.guest.look_at_all()
+
+
+@pytest.fixture(scope="session")
+def cluster(empty_cluster: Cluster, untouched: dict[str, PhysicalFunction]) -> Cluster:
     """Controller and daemon run, and the node is in sync with no policy."""
     empty_cluster.start_controller()
-    empty_cluster.guest.wait()
     empty_cluster.start_daemon()
     empty_cluster.until_in_sync()
     return empty_cluster

@@ -81,17 +81,9 @@ def assert_report_is_true(state: dict[str, Any], seen: PhysicalFunction) -> None
         assert (vf.get("name", ""), vf.get("mac", ""), vf.get("mtu", 0)) == expected
 
 
-@pytest.fixture(scope="module")
-def untouched(empty_cluster: Cluster) -> dict[str, PhysicalFunction]:
-    """All cards as the guest booted, before a daemon ran."""
-    empty_cluster.guest.wait()
-    return empty_cluster.guest.look_at_all()
-
-
 @pytest.fixture
-def seven_vfs(untouched: object, cluster: Cluster) -> PhysicalFunction:
+def seven_vfs(cluster: Cluster) -> PhysicalFunction:
     """The first card has 7 VFs by the policy; made if need be."""
-    _ = untouched
     if cluster.guest.look(FIRST).num_vfs != 7:
         apply(cluster, policy(7))
         cluster.until_in_sync()
