@@ -103,6 +103,8 @@ class Transport:
         self._configuration = configuration
         self._configuration.connection_pool_maxsize = self._settings.pool_size
         self._configuration.keep_alive = True
+        # It would look for a proxy in the environment whenever a token is asked for: a fifth of a request's time.
+        self._configuration.proxy = self._configuration.proxy
         self._agent = user_agent
         self._clock = clock
         self._random = random
