@@ -450,9 +450,7 @@ def run_policy(
 
 def show(found: Sequence[Mapping[str, Any]]) -> None:
     """A table, and what rest looks like."""
-    print(
-        "| nodes | policy | floor before, after (s) | controller (s) | times | CPU of all: both (s) | times | own CPU (s) |"
-    )
+    print("| nodes | policy | floor before, after (s) | controller (s) | times | CPU of all: both | times | own CPU |")
     print("|---|---|---|---|---|---|---|---|")
     for each in found:
         for place, word in ((0, "created"), (1, "changed")):

@@ -15,8 +15,11 @@ from typing import Final
 
 from virtfn.cluster.health import HealthServer
 from virtfn.cluster.metrics import PrometheusMeter
+from virtfn.controller.device_plugin import DevicePluginReconciler
+from virtfn.controller.drain import DrainReconciler
 from virtfn.controller.networks import NetworkReconciler
 from virtfn.controller.node_states import NodeStateReconciler
+from virtfn.controller.operator_config import OperatorConfigReconciler
 from virtfn.controller.policy_status import PolicyStatusReconciler
 from virtfn.controller.pools import PoolReconciler
 from virtfn.controller.services import FIELD_MANAGER, ControllerSettings, Reconciler, Services, View
@@ -50,7 +53,10 @@ def reconcilers(services: Services, views: Mapping[str, View]) -> Sequence[Recon
         NodeStateReconciler(services, views),
         PolicyStatusReconciler(services, views),
         PoolReconciler(services, views),
+        DrainReconciler(services, views),
+        DevicePluginReconciler(services, views),
         NetworkReconciler(services, views),
+        OperatorConfigReconciler(services, views),
     )
 
 
