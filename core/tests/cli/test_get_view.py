@@ -170,7 +170,7 @@ def test_a_cluster_in_sync_fits_in_a_few_lines() -> None:
         "1 node: 1 in sync\n"
         "\n"
         "NODE  STANDS   SINCE  WHY\n"
-        "n1    in sync  3h     1 PF configured, 3 VFs\n"
+        "n1    in sync  3h     1 PF as wanted, 3 VFs\n"
         "\n"
         "NODE  PF            NETDEV  VFS  MODE    LINK  VF GROUPS\n"
         "n1    0000:3b:00.0  ens1f0  3/8  legacy  up    fast 0-2 by offload, 1 in pods\n"

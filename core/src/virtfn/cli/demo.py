@@ -13,6 +13,7 @@ from pathlib import Path
 from virtfn.cli.context import Context
 from virtfn.cli.exits import Exit
 from virtfn.cli.running import run_command
+from virtfn.errors import NotConfigured
 
 _POLICY = """\
 apiVersion: sriovnetwork.openshift.io/v1
@@ -67,11 +68,19 @@ def add_parser(
     :param whole: the parser of all commands, for those that the demo runs.
     """
     parser = commands.add_parser("demo", help="show the main job on a simulated node: no root, no card needed")
+    parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="a policy's life in a cluster: a real API server (KUBEBUILDER_ASSETS), three simulated nodes",
+    )
+    parser.add_argument("--stay", action="store_true", help="with --cluster: leave it running until Ctrl-C")
     parser.set_defaults(run=run, parser=whole)
 
 
 def run(context: Context, args: argparse.Namespace) -> Exit:
     """Do it."""
+    if args.cluster:
+        return _run_cluster(context, stay=args.stay)
     from virtfn.host.machine import Machine
     from virtfn.testing import FakeHost
 
@@ -88,6 +97,15 @@ def run(context: Context, args: argparse.Namespace) -> Exit:
             stderr=context.stdout,  # so that errors stand in their place even when the output goes to a file
         )
         return _Show(simulated, files, args.parser).run()
+
+
+def _run_cluster(context: Context, *, stay: bool) -> Exit:
+    try:
+        from virtfn.cli import demo_cluster
+    except ImportError as error:
+        text = f"--cluster: what talks to an API server is not installed ({error}; pip install 'virtfn[kube]')"
+        raise NotConfigured(text) from error
+    return demo_cluster.run(context, stay=stay)
 
 
 class _Show:

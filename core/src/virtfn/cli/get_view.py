@@ -32,6 +32,8 @@ MOST_NODES: Final = 10
 MOST_STEPS: Final = 6
 MOST_ADDRESSES: Final = 4
 MOST_MISMATCHES: Final = 3
+LONGEST_MESSAGE: Final = 300
+"""Characters of a condition's message."""
 LEAST_COLUMN: Final = 28
 """Columns below which a folded text goes to lines of its own."""
 
@@ -160,7 +162,9 @@ def _said_first(node: NodeReport) -> str:
         case Standing.IN_SYNC:
             vfs = sum(pf.num_vfs for pf in node.pfs)
             wanted = [pf for pf in node.pfs if pf.wanted_vfs is not None]
-            return f"{_number(len(wanted), 'PF')} configured, {_number(vfs, 'VF')}"
+            return (
+                f"{_number(len(wanted), 'PF')} as wanted, {_number(vfs, 'VF')}" if wanted else "nothing is wanted of it"
+            )
         case _:
             found = node.condition("Ready")
     return _told(found) or node.error or "it does not say why"
@@ -169,7 +173,10 @@ def _said_first(node: NodeReport) -> str:
 def _told(condition: ConditionReport | None) -> str:
     if condition is None:
         return ""
-    return f"{condition.reason}: {condition.message}" if condition.message else condition.reason
+    if not condition.message:
+        return condition.reason
+    # What an error says is needed; that a condition lists all that goes on is not.
+    return f"{condition.reason}: {textwrap.shorten(condition.message, LONGEST_MESSAGE, placeholder=' ...')}"
 
 
 def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) -> list[Text]:
@@ -346,9 +353,8 @@ def _policy_state(policy: PolicyReport) -> tuple[str, str]:
         return f"cannot be read: {policy.fault}", "red"
     if not policy.looked_at:
         return "the controller has not looked at it yet", "yellow"
-    trouble = [each for each in policy.conditions if each.is_trouble]
-    if trouble:
-        return "; ".join(f"{each.type} {each.status}, {_told(each)}" for each in trouble), "yellow"
+    if trouble := _troubles(policy.conditions):
+        return trouble, "yellow"
     if not policy.matched_nodes:
         return "selects no node", "yellow"
     if not policy.matched_nics:
@@ -358,10 +364,15 @@ def _policy_state(policy: PolicyReport) -> tuple[str, str]:
     return "ok", "green"
 
 
+def _troubles(conditions: Iterable[ConditionReport]) -> str:
+    told = (each for each in conditions if each.is_trouble)
+    return "; ".join(_told(each) if each.type == "Ready" else f"{each.type}, {_told(each)}" for each in told)
+
+
 def _pools(report: ClusterReport, *, width: int) -> list[Text]:
     rows = []
     for pool in report.pools:
-        said = "; ".join(f"{each.type} {each.status}, {_told(each)}" for each in pool.conditions if each.is_trouble)
+        said = _troubles(pool.conditions)
         cells = (pool.name, pool.nodes, pool.max_unavailable, pool.rdma_mode or "-")
         rows.append(_Row(tuple(map(Text, cells)), said or "ok", style="yellow" if said else "green"))
     return _table(("POOL", "NODES", "MAX UNAVAILABLE", "RDMA", "STATE"), rows, width=width) if rows else []

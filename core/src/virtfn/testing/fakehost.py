@@ -86,6 +86,9 @@ class FakeHost:
         """What `virtfn.host.machine.Machine` stands on."""
         self._tree.folder("sys/class/net")
         self._tree.file("proc/sys/kernel/osrelease", f"{release}\n")
+        self._boots = 0
+        self._seed = seed
+        self._boot()
         self._tree.file("proc/cpuinfo", f"processor\t: 0\nflags\t\t: fpu msr pae vmx{' hypervisor' * virtual}\n")
         self._tree.file("proc/cmdline", "BOOT_IMAGE=/vmlinuz ro quiet\n")
         if lockdown is not None:
@@ -108,6 +111,12 @@ class FakeHost:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _boot(self) -> None:
+        """Each boot has an id of its own (random(4))."""
+        self._boots += 1
+        boot_id = f"{self._seed:08x}-0000-4000-8000-{self._boots:012x}"
+        self._tree.file("proc/sys/kernel/random/boot_id", f"{boot_id}\n")
 
     # --- hardware -----------------------------------------------------------------------------------------------------
 
@@ -188,6 +197,7 @@ class FakeHost:
 
         :param power_cycle: with the power off for a while, which some cards want before they apply settings.
         """
+        self._boot()
         self.model.operations.forget()
         self._clock.forget()
         for card in self.cards:
