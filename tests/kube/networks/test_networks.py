@@ -215,6 +215,29 @@ def test_when_it_moves_the_old_one_goes(
         at_rest(run)
 
 
+@pytest.mark.parametrize("then", ["at once", "while nobody looks"])
+def test_nothing_is_left_of_a_network_whose_finalizer_was_taken_away(
+    then: str, kube: KubeClient, running: Callable[[], Reconciling], namespace: str, apps: str
+) -> None:
+    def force_away() -> None:
+        kube.patch(NETWORKS, name="net", namespace=namespace, body={"metadata": {"finalizers": None}})
+        kube.delete(NETWORKS, name="net", namespace=namespace)
+
+    with running():
+        made = kube.create(NETWORKS, body=network(NETWORKS, "net", namespace=namespace, networkNamespace=apps))
+        ready(kube, NETWORKS, made, reason="NetworkReady")
+        stays = kube.create(NETWORKS, body=network(NETWORKS, "stays", namespace=namespace, networkNamespace=apps))
+        ready(kube, NETWORKS, stays, reason="NetworkReady")
+        if then == "at once":
+            force_away()
+    if then != "at once":
+        force_away()
+    with running():
+        eventually(lambda: not kube.find(NETWORKS, name="net", namespace=namespace))
+        eventually(lambda: not definition(kube, "net", namespace=apps))
+        assert definition(kube, "stays", namespace=apps)
+
+
 @pytest.mark.parametrize("change", ["config", "resource", "owner", "more", "gone"])
 def test_what_somebody_does_to_it_is_undone(
     change: str, kube: KubeClient, running: Callable[[], Reconciling], namespace: str, apps: str

@@ -108,9 +108,10 @@ class NetworkReconciler:
         """See `Reconciler`."""
         view, _, rest = key.partition("/")
         live = self._views[view].store.get(rest)
-        if live is None:
-            return None
         resource = KINDS[view]
+        if live is None:
+            self._sweep(resource, rest)
+            return None
         if metadata_of(live).get("deletionTimestamp"):
             self._let_go(resource, live)
             return None
@@ -233,6 +234,24 @@ class NetworkReconciler:
         left = [word for word in finalizers if word != FINALIZER]
         self._services.applier.patch(resource, live=live, wanted={"metadata": {"finalizers": left}}, guarded=True)
 
+    def _sweep(self, resource: Resource, key: str) -> None:
+        """Delete what a network that is gone has left: its finalizer was taken away, or came as it was deleted.
+
+        The API server does not look again for finalizers that come while it deletes. Where the network is gone in
+        its own namespace the owner reference does the same.
+        """
+        namespace, _, name = key.rpartition("/")
+        owner = reference(resource.kind, namespace=namespace, name=name)
+        left = [
+            each
+            for each in self._views[DEFINITIONS].store.objects()
+            if owner_of(each) == owner and metadata_of(each)["namespace"] != namespace
+        ]
+        if not left or self._services.client.find(resource, name=name, namespace=namespace, metadata_only=True):
+            return
+        for each in left:
+            self._delete(each)
+
     def _remove(self, resource: Resource, live: Object, namespace: str) -> None:
         """Delete the network's definition in a namespace; one that is somebody else's, or nobody's, stays."""
         name = metadata_of(live)["name"]
@@ -241,14 +260,7 @@ class NetworkReconciler:
         if existing is None:
             return
         if owner_of(existing) == reference(resource.kind, namespace=metadata_of(live)["namespace"], name=name):
-            self._services.client.delete(
-                ATTACHMENT_DEFINITIONS,
-                name=name,
-                namespace=namespace,
-                uid=uid_of(existing),
-                resource_version=version_of(existing),
-            )
-            self._services.meter.count("deletes", of=str(ATTACHMENT_DEFINITIONS))
+            self._delete(existing)
             return
         owner = owner_of(existing) or "nobody"
         self._services.recorder.tell(
@@ -258,6 +270,18 @@ class NetworkReconciler:
             action="Delete",
             note=f"NetworkAttachmentDefinition '{namespace}/{name}' stays: it is owned by {owner}",
         )
+
+    def _delete(self, definition: Object) -> None:
+        """Delete a definition, if it is still the one that was looked at."""
+        metadata = metadata_of(definition)
+        self._services.client.delete(
+            ATTACHMENT_DEFINITIONS,
+            name=metadata["name"],
+            namespace=metadata["namespace"],
+            uid=uid_of(definition),
+            resource_version=version_of(definition),
+        )
+        self._services.meter.count("deletes", of=str(ATTACHMENT_DEFINITIONS))
 
     def _report(self, resource: Resource, live: Object, *, reason: str, message: str, ready: bool = False) -> None:
         generation = int(metadata_of(live).get("generation") or 0)
