@@ -122,9 +122,10 @@ class Cluster:
         body = {"metadata": {"annotations": dict(annotations)}}
         self.kube.patch(NODE_STATES, name=self.name(node), namespace=self.namespace, body=body)
 
-    def add_pool(self, pool: str, limit: int | str) -> None:
-        """A pool of the nodes that were added with its name."""
-        spec = {"maxUnavailable": limit, "nodeSelector": {"matchLabels": {"pool": f"{pool}.{self.namespace}"}}}
+    def add_pool(self, pool: str, limit: int | str, *, of: str = "") -> None:
+        """A pool of the nodes that were added with its name, or with that of another one."""
+        labels = {"pool": f"{of or pool}.{self.namespace}"}
+        spec = {"maxUnavailable": limit, "nodeSelector": {"matchLabels": labels}}
         self._make(POOL_CONFIGS, pool, spec)
 
     def configure(self, **spec: Any) -> None:
