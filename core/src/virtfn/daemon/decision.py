@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from virtfn.daemon.breaker import Blocked, Want, judge, power_cycles, wants, without
 from virtfn.daemon.drift import Cause, Drift, Readings, causes, drifts, read_again, steps_of
-from virtfn.daemon.gate import Action, Disrupt, Verdict, pass_alone, pass_gate
+from virtfn.daemon.gate import Action, Disrupt, Verdict, need_of, pass_alone, pass_gate
 from virtfn.daemon.plan_report import fingerprint
 from virtfn.daemon.record import NodeRecord
 from virtfn.daemon.request import Reading, Request
@@ -19,6 +19,7 @@ from virtfn.journal import Record
 from virtfn.model import DesiredPf, DesiredState, PciAddress, Plan, Problem, Severity
 from virtfn.model.codec import to_data
 from virtfn.model.crd import DriftMode
+from virtfn.model.handshake import DrainState
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,8 @@ def decide(
         else None
     )
     if verdict.action is Action.PERFORM and failure is not None and now < failure.again_at:
-        verdict = replace(verdict, action=Action.WAIT, reason=failure.reason, message=failure.message)
+        needed = verdict.needed if need_of(due, free=free) is not DrainState.IDLE else DrainState.IDLE
+        verdict = Verdict(Action.WAIT, needed, failure.reason, failure.message)
     return Decision(
         desired=desired,
         whole=whole,

@@ -91,7 +91,7 @@ def pass_gate(plan: Plan, handshake: Handshake, *, free: frozenset[PciAddress] =
         return Verdict(Action.NOTHING)
     need = need_of(plan, free=free)
     if need is DrainState.IDLE:
-        return Verdict(Action.PERFORM)
+        return Verdict(Action.PERFORM, _kept(handshake))
     what = "reboot" if need is DrainState.REBOOT_REQUIRED else "drain"
     complete = handshake.current == DrainState.DRAIN_COMPLETE
     if handshake.needed != need and handshake.current not in ("", DrainState.IDLE) and not handshake.drained_for:
@@ -104,6 +104,13 @@ def pass_gate(plan: Plan, handshake: Handshake, *, free: frozenset[PciAddress] =
     if complete and handshake.needed == need and _is_for(plan, need, handshake):
         return Verdict(Action.PERFORM, need)
     return Verdict(Action.WAIT, need, f"WaitingFor{what.capitalize()}", _waiting(plan, need, handshake))
+
+
+def _kept(handshake: Handshake) -> DrainState:
+    """What stays needed while something harmless is done: after a reboot, pods come back when the VFs are there."""
+    asked = handshake.needed in (DrainState.DRAIN_REQUIRED, DrainState.REBOOT_REQUIRED)
+    complete = handshake.current == DrainState.DRAIN_COMPLETE
+    return DrainState(handshake.needed) if asked and complete else DrainState.IDLE
 
 
 def _is_for(plan: Plan, need: DrainState, handshake: Handshake) -> bool:

@@ -7,14 +7,14 @@ Nothing is done before it was told, and nothing but what is on disk has to outli
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
 
 from virtfn.daemon import attempts, reboot
+from virtfn.daemon.afterwards import StepListener, in_vain, is_unrecorded, makes_devices_anew
 from virtfn.daemon.breaker import attempt_for, takes_reboot
-from virtfn.daemon.decision import Decision, Failure, Memory, Rules, decide, has_error, key_of
+from virtfn.daemon.decision import Decision, Failure, Memory, Rules, decide, key_of
 from virtfn.daemon.device_plugin_config import FILE, Offer, make_offer, write_offer
 from virtfn.daemon.drift import Hold, is_sure
 from virtfn.daemon.gate import Action
@@ -25,20 +25,13 @@ from virtfn.daemon.status import IN_SYNC, Report, judge_report
 from virtfn.daemon.usage import vfs_in_use
 from virtfn.errors import ClusterError, CommandFailed, NotEffective, RequestError, VirtfnError
 from virtfn.host.machine import Machine
-from virtfn.journal import Record
 from virtfn.kube.clock import Clock, whole_time
 from virtfn.kube.events import EventType
 from virtfn.kube.meter import Meter
 from virtfn.model import (
-    DesiredPf,
     DesiredState,
-    Disruption,
     Outcome,
-    OutcomeStatus,
-    PciAddress,
     Plan,
-    Step,
-    StepOutcome,
     steps,
 )
 from virtfn.model.crd import DevicePluginStatus
@@ -104,8 +97,6 @@ class Turn:
     """What became of the plan, if one was performed."""
 
 
-_REFRESHING: Final = frozenset({steps.SET_NUM_VFS, steps.SET_ESWITCH_MODE, steps.BIND_DRIVER, steps.UNBIND_DRIVER})
-"""Steps after which a device plugin that runs has to look again."""
 _MOST_IN_ROW: Final = 5
 """Plans that are performed one right after the other, each for what the one before left to be done."""
 
@@ -258,17 +249,18 @@ class NodeLoop:
         if decision.verdict.needed is not DrainState.IDLE:
             drains = [want for want in decision.wants if want.kind is AttemptKind.DRAIN] if first is None else []
             record = attempts.begun(record, drains, at=whole_time(self._clock.now()))
-        if self._offer.text and any(_refreshes(step) for step in plan.steps[:first]):
+        if self._offer.text and any(makes_devices_anew(step) for step in plan.steps[:first]):
             record = replace(record, plugin_round=record.plugin_round + 1)
         self._remember(record)
-        listener = _Listener(self._meter)
+        listener = StepListener(self._meter)
         return self._node.perform(plan, look.observation, decision.due_desired, listener=listener, first=first)
 
     def _conclude(self, before: Decision, outcome: Outcome, after: Look) -> None:
         """Remember what was in vain."""
         decision = after.decision
-        message, reason = _in_vain(outcome, decision)
-        self._in_row = self._in_row + 1 if decision is not None and decision.due.steps else 0
+        message, reason = in_vain(outcome, decision)
+        more = decision is not None and decision.verdict.action is Action.PERFORM
+        self._in_row = self._in_row + 1 if more else 0
         if not message and self._in_row >= _MOST_IN_ROW and decision is not None:
             first = decision.due.steps[0]
             message = f"{first.target}: {self._in_row} plans were performed, and there is another one: {first.why}"
@@ -340,7 +332,7 @@ class NodeLoop:
         if decision is None:
             return look
         records = look.observation.records
-        unknown = tuple(pf for pf in decision.desired.pfs if _is_unrecorded(pf, decision, records))
+        unknown = tuple(pf for pf in decision.desired.pfs if is_unrecorded(pf, decision, records))
         if unknown:
             books = Plan(problems=decision.whole.problems)
             self._node.perform(books, look.observation, DesiredState(pfs=unknown))
@@ -404,55 +396,3 @@ class NodeLoop:
         if decision.failure is not None:
             pause = min(pause, max(decision.failure.again_at - self._clock.monotonic(), 0.0))
         return pause
-
-
-class _Listener:
-    """Tells the log and the meter of each step."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
-
-    def begin(self, number: int, step: Step) -> None:
-        """See `virtfn.performing.Listener`."""
-        logger.info("step %d: %s %s (%s)", number, step.target, steps.describe(step), step.why)
-
-    def end(self, number: int, outcome: StepOutcome) -> None:
-        """See `virtfn.performing.Listener`."""
-        self._meter.seconds("steps", outcome.seconds, of=outcome.step.op)
-        if outcome.status is OutcomeStatus.FAILED:
-            self._meter.count("step_failures", of=outcome.step.op)
-            logger.error("step %d failed: %s", number, outcome.detail)
-
-
-def _refreshes(step: Step) -> bool:
-    return step.disruption >= Disruption.REFRESH or step.op in _REFRESHING
-
-
-def _is_unrecorded(want: DesiredPf, decision: Decision, records: Mapping[PciAddress, Record]) -> bool:
-    """Whether the PF is as wanted, and the journal does not say so."""
-    targets = (str(want.address), want.address.slot)
-    if any(step.target in targets for step in decision.whole.steps) or has_error(want.address, decision.problems):
-        return False
-    record = records.get(want.address)
-    if want.release:
-        return record is not None
-    return record is None or record.applied != want or bool(record.owed)
-
-
-def _in_vain(outcome: Outcome, after: Decision | None) -> tuple[str, str]:
-    """What was in vain, and the reason's word; both empty if nothing was."""
-    if outcome.failed is not None:
-        return outcome.failed.detail, outcome.failed.reason
-    done = [step.step for step in outcome.steps if step.status is OutcomeStatus.DONE]
-    again = [step for step in after.due.steps if not step.optional and _among(step, done)] if after is not None else []
-    if not again:
-        return "", ""
-    first = again[0]
-    message = (
-        f"{first.target}: every step was done, and {len(again)} would be needed again, first: {first.op} ({first.why})"
-    )
-    return message, NotEffective.reason
-
-
-def _among(step: Step, done: Sequence[Step]) -> bool:
-    return any((step.op, step.target, step.args) == (other.op, other.target, other.args) for other in done)
