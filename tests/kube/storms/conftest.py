@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,10 +20,11 @@ from virtfn.cluster.kinds import NODE_STATES, POLICIES
 from virtfn.errors import NotFound
 from virtfn.kube.access import configuration, connect
 from virtfn.kube.client import KubeClient
-from virtfn.kube.resource import NAMESPACES, NODES
+from virtfn.kube.resource import NAMESPACES, NODES, PODS
 
 NAMESPACE = "virtfn"
 ROOT = Path(__file__).resolve().parents[3]
+VF = "0000:3b:00.2"
 CARD = {
     "pciAddress": "0000:3b:00.0",
     "name": "ens1f0",
@@ -73,8 +75,33 @@ class Cluster:
 
     def report(self, name: str, **status: Any) -> None:
         """What a daemon would tell of a node."""
-        body = {"status": {"interfaces": [CARD], **status}}
+        body = {"status": {"interfaces": [CARD]} | status}
         self.kube.patch(NODE_STATES, name=name, namespace=NAMESPACE, body=body, subresource="status")
+
+    def need(self, name: str, needed: str, *, digest: str = "") -> None:
+        """What a daemon publishes of a plan that takes the VF away, or that there is none."""
+        vfs = [{"pciAddress": VF, "vfID": 0}]
+        plan = {"digest": digest, "generation": 1, "disruption": "VFS", "affects": [VF]} if digest else None
+        self.report(name, neededState=needed, plan=plan, interfaces=[CARD | {"Vfs": vfs, "numVfs": 1}])
+
+    def add_pod(self, name: str, *, node: str, vf: str) -> None:
+        """A pod with a VF, as Multus shows it; it ends without a kubelet."""
+        shown = [{"name": "net", "device-info": {"type": "pci", "pci": {"pci-address": vf}}}]
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "o", "uid": "o", "controller": True}
+        body = {
+            "metadata": {
+                "name": name,
+                "namespace": "default",
+                "annotations": {"k8s.v1.cni.cncf.io/network-status": json.dumps(shown)},
+                "ownerReferences": [owner],
+            },
+            "spec": {
+                "nodeName": node,
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "c", "image": "example.org/i:1"}],
+            },
+        }
+        self.kube.create(PODS, namespace="default", body=body)
 
     def report_all(self, names: list[str]) -> None:
         """All daemons tell what there is, as soon as there is something to write it to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from random import Random
@@ -14,12 +15,16 @@ from kube.bed.reconciling import eventually
 
 from virtfn.cluster.kinds import ATTACHMENT_DEFINITIONS, NETWORKS, NODE_STATES, POLICIES
 from virtfn.errors import VirtfnError
-from virtfn.kube.resource import Resource
+from virtfn.kube.clock import SystemClock
+from virtfn.kube.reflector import Reflector
+from virtfn.kube.resource import NODES, PODS, Resource
+from virtfn.kube.store import Change, Store
+from virtfn.model.handshake import CURRENT_STATE_ANNOTATION, DRAINED_FOR_ANNOTATION, DrainState
 
-from .conftest import NAMESPACE, Cluster
+from .conftest import NAMESPACE, VF, Cluster
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-NODES = 12
+NODE_COUNT = 12
 STORM_SECONDS = 8.0
 
 
@@ -73,8 +78,42 @@ def comes_to_rest(cluster: Cluster) -> None:
     assert eventually(is_still)
 
 
+class Cordons:
+    """Which nodes are cordoned, with every change that the API server tells of."""
+
+    def __init__(self) -> None:
+        self.now: set[str] = set()
+        self.most = 0
+        self.counts: Counter[str] = Counter()
+
+    def __call__(self, change: Change) -> None:
+        if change.new is not None and change.new["spec"].get("unschedulable"):
+            if change.key not in self.now:
+                self.counts[change.key] += 1
+            self.now.add(change.key)
+        else:
+            self.now.discard(change.key)
+        self.most = max(self.most, len(self.now))
+
+
+@contextmanager
+def cordons_of(cluster: Cluster) -> Iterator[Cordons]:
+    """Look at all nodes beside the block."""
+    seen = Cordons()
+    reflector = Reflector(
+        cluster.kube, resource=NODES, store=Store(), clock=SystemClock(), random=Random(), handlers=(seen,)
+    )
+    reflector.start()
+    assert reflector.wait_synced(seconds=30)
+    try:
+        yield seen
+    finally:
+        reflector.stop()
+        reflector.join(seconds=30)
+
+
 def test_others_write_the_same_objects(cluster: Cluster, no_crash: Callable[[ControllerProcess], None]) -> None:
-    names = cluster.add_nodes(NODES)
+    names = cluster.add_nodes(NODE_COUNT)
     controller = cluster.controller("one")
     controller.start()
     cluster.report_all(names)
@@ -110,7 +149,7 @@ def test_others_write_the_same_objects(cluster: Cluster, no_crash: Callable[[Con
 
 
 def test_what_was_there_vanishes(cluster: Cluster, no_crash: Callable[[ControllerProcess], None]) -> None:
-    names = cluster.add_nodes(NODES)
+    names = cluster.add_nodes(NODE_COUNT)
     controller = cluster.controller("one")
     controller.start()
     cluster.report_all(names)
@@ -159,7 +198,7 @@ def test_what_was_there_vanishes(cluster: Cluster, no_crash: Callable[[Controlle
 def test_the_controller_is_killed_again_and_again(
     cluster: Cluster, no_crash: Callable[[ControllerProcess], None]
 ) -> None:
-    names = cluster.add_nodes(NODES)
+    names = cluster.add_nodes(NODE_COUNT)
     controller = cluster.controller("one")
     controller.start()
     cluster.report_all(names)
@@ -181,7 +220,7 @@ def test_the_controller_is_killed_again_and_again(
 def test_two_controllers_and_the_leader_is_killed(
     cluster: Cluster, no_crash: Callable[[ControllerProcess], None]
 ) -> None:
-    names = cluster.add_nodes(NODES)
+    names = cluster.add_nodes(NODE_COUNT)
     pair = [cluster.controller(name, elect=True) for name in ("one", "two")]
     for each in pair:
         each.start()
@@ -199,3 +238,46 @@ def test_two_controllers_and_the_leader_is_killed(
     assert all(state["metadata"]["generation"] <= 4 for state in cluster.states().values())
     for each in pair:
         no_crash(each)
+
+
+def test_drains_go_on_through_kills_one_node_at_a_time(
+    cluster: Cluster, no_crash: Callable[[ControllerProcess], None]
+) -> None:
+    names = cluster.add_nodes(5)
+    controller = cluster.controller("one")
+    controller.start()
+    cluster.report_all(names)
+    digests = {name: f"plan-of-{name}" for name in names}
+    for name in names:
+        cluster.add_pod(f"user-of-{name}", node=name, vf=VF)
+        cluster.need(name, "Drain_Required", digest=digests[name])
+    with cordons_of(cluster) as seen:
+        random = Random(11)
+        open_nodes = set(names)
+        end = time.monotonic() + 180
+        kill_at = time.monotonic()
+        while open_nodes:
+            assert time.monotonic() < end, cluster.states()
+            if time.monotonic() > kill_at and len(open_nodes) > 1:
+                controller.kill()
+                controller.start()
+                kill_at = time.monotonic() + random.uniform(0.2, 1.5)
+            for name, state in cluster.states().items():
+                annotations = state["metadata"].get("annotations", {})
+                if name in open_nodes and annotations.get(CURRENT_STATE_ANNOTATION) == DrainState.DRAIN_COMPLETE:
+                    assert annotations[DRAINED_FOR_ANNOTATION] == digests[name]
+                    assert not list(cluster.kube.list(PODS, fields=f"spec.nodeName={name}")), name
+                    cluster.need(name, "Idle")
+                    open_nodes.discard(name)
+            time.sleep(0.05)
+
+        def all_are_free() -> bool:
+            states = cluster.states().values()
+            return not seen.now and all(
+                state["metadata"]["annotations"][CURRENT_STATE_ANNOTATION] == DrainState.IDLE for state in states
+            )
+
+        eventually(all_are_free)
+    assert seen.most == 1, "two nodes of the pool were cordoned at the same time"
+    assert seen.counts == dict.fromkeys(names, 1), "a node was cordoned more than once"
+    no_crash(controller)
