@@ -144,6 +144,7 @@ class Cluster:
         vfs: Sequence[str] = (),
         requests: int = 0,
         grace: int = 0,
+        namespace: str = "",
         owner: str = "ReplicaSet",
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
@@ -157,7 +158,7 @@ class Cluster:
         words = {"k8s.v1.cni.cncf.io/network-status": json.dumps(entries)} if entries else {}
         metadata: Json = {
             "name": pod,
-            "namespace": self.namespace,
+            "namespace": namespace or self.namespace,
             "labels": {"app": pod, **(labels or {})},
             "annotations": words | dict(annotations or {}),
         }
@@ -172,12 +173,12 @@ class Cluster:
         whole = {"nodeName": self.name(node), "terminationGracePeriodSeconds": grace, "containers": [container], **spec}
         made = self.kube.create(PODS, body={"metadata": metadata, "spec": whole})
         status = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
-        self.kube.patch(PODS, name=pod, namespace=self.namespace, body=status, subresource="status")
+        self.kube.patch(PODS, name=pod, namespace=metadata["namespace"], body=status, subresource="status")
         return uid_of(made)
 
-    def end_pod(self, pod: str) -> None:
+    def end_pod(self, pod: str, *, namespace: str = "") -> None:
         """What a kubelet does when a pod's containers have ended."""
-        self.kube.delete(PODS, name=pod, namespace=self.namespace, grace_seconds=0)
+        self.kube.delete(PODS, name=pod, namespace=namespace or self.namespace, grace_seconds=0)
 
     def add_budget(self, name: str, *, app: str, allows: int = 0) -> None:
         """A disruption budget, with the status that its controller would write."""

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from virtfn.kube.resource import NODES
+from virtfn.kube.resource import NAMESPACES, NODES, Resource
 
 
 def test_a_node_at_rest_gets_its_annotations_and_nothing_else(cluster: Any, start: Callable[..., Any]) -> None:
     cluster.add_node("a")
-    start()
+    running = start()
     cluster.wait_current("a", "Idle")
     assert cluster.annotation("a", "sriovnetwork.openshift.io/desired-state") == "Idle"
     word = "sriovnetwork.openshift.io/state"
     cluster.wait(lambda: cluster.node("a")["metadata"].get("annotations", {}).get(word) == "Idle", why="node says so")
+    cluster.need("a", "Idle", affects=())
+    written = running.tally.counted("writes")
     cluster.settle()
+    cluster.set_ready("a", "Unknown")
+    cluster.set_ready("a", "True")
+    cluster.settle()
+    assert running.tally.counted("writes") == written
     assert cluster.reason("a") == ""
     assert not cluster.is_cordoned("a")
 
@@ -327,3 +333,65 @@ def test_a_daemon_that_only_knows_the_annotations(
     say("Idle")
     cluster.wait_current("a", "Idle")
     assert not cluster.is_cordoned("a")
+
+
+def test_a_webhook_that_is_down_is_a_reason_like_any_other(
+    cluster: Any, start: Callable[..., Any], vfs: tuple[str, ...]
+) -> None:
+    hooks = Resource("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "", namespaced=False)
+    cluster.kube.patch(NAMESPACES, name=cluster.namespace, body={"metadata": {"labels": {"hooked": cluster.namespace}}})
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/eviction"], "operations": ["CREATE"]}
+    hook = {
+        "name": "down.example.org",
+        "rules": [rule],
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "namespaceSelector": {"matchLabels": {"hooked": cluster.namespace}},
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    for node in ("a", "b"):
+        cluster.add_node(node)
+    cluster.add_pod("app", "a", vfs=vfs[:1])
+    start()
+    cluster.kube.create(hooks, body={"metadata": {"name": cluster.namespace}, "webhooks": [hook]})
+    try:
+        cluster.need("a", "Drain_Required")
+        cluster.wait_reason("a", "EvictionBlocked")
+        assert "down.example.org" in cluster.message("a")
+        assert not cluster.is_cordoned("a")
+        cluster.need("b", "Drain_Required")
+        cluster.wait_current("b", "DrainComplete")
+    finally:
+        cluster.kube.delete(hooks, name=cluster.namespace)
+
+
+def test_a_namespace_that_is_being_deleted_takes_its_pods_along(
+    cluster: Any, start: Callable[..., Any], vfs: tuple[str, ...]
+) -> None:
+    other = f"{cluster.namespace}-other"
+    cluster.kube.create(NAMESPACES, body={"metadata": {"name": other}})
+    cluster.add_node("a")
+    cluster.add_pod("app", "a", vfs=vfs[:1], namespace=other)
+    cluster.kube.delete(NAMESPACES, name=other)
+    start()
+    cluster.need("a", "Drain_Required")
+    cluster.wait(lambda: "its namespace is being deleted" in cluster.message("a"), why="people are told")
+    assert cluster.current("a") == "Draining"
+    cluster.end_pod("app", namespace=other)
+    cluster.wait_current("a", "DrainComplete")
+
+
+def test_a_lesser_plan_after_a_reboot_keeps_the_node_drained(
+    cluster: Any, start: Callable[..., Any], vfs: tuple[str, ...]
+) -> None:
+    """What is left to do after a reboot is another plan; the node must not be let go, or begun anew, for it."""
+    cluster.add_node("a")
+    cluster.add_node("b")
+    running = start()
+    cluster.need("a", "Reboot_Required", affects=vfs)
+    cluster.wait_current("a", "DrainComplete")
+    cluster.need("a", "Reboot_Required", affects=(), digest="d2")
+    cluster.wait(lambda: cluster.annotation("a", "virtfn.io/drained-for") == "d2", why="drained for the new plan")
+    assert cluster.current("a") == "DrainComplete"
+    assert running.tally.counted("drains_begun") == 1

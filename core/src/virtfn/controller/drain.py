@@ -254,13 +254,18 @@ class DrainReconciler:
         at = Situation.of(state, node)
         if at.needed is DrainState.REBOOT_REQUIRED:
             why = "this is the only node: its pods have nowhere to go, and end with the reboot"
+            self._complete(state, at, reason=Reason.ONLY_NODE, message=why)
         else:
             why = "not drained, as disableDrain of the operator's configuration says"
-        self._complete(state, at, reason=Reason.DISABLED, message=why)
+            self._complete(state, at, reason=Reason.DISABLED, message=why)
         return None
 
     def _again(self, state: Object, node: Object) -> float | None:
+        """Most new plans are less than the one before: where no pod is in their way, the handshake stays as it is."""
         at, now = Situation.of(state, node), self._services.clock.now()
+        if at.cordon in (Cordon.OURS, Cordon.FOREIGN) and not self._remaining(state, at.needed):
+            self._complete(state, at, reason=Reason.DRAINED, message=_drained(at))
+            return None
         record = replace(at.memory, kind=str(at.needed), started=now)
         state = self._report.mark_draining(state, record)
         return self._drain(state, node)
@@ -283,8 +288,7 @@ class DrainReconciler:
                 self._cordons.keep_out(node)
             refused = self._pods.send_away(remaining.last, manner=self._manner)
         if not remaining:
-            message = f"no pod is in the way any more; its daemon goes on ({_what(at)})"
-            self._complete(state, at, reason=Reason.DRAINED, message=message)
+            self._complete(state, at, reason=Reason.DRAINED, message=_drained(at))
             return None
         reason = Reason.BLOCKED if refused or remaining.stuck else Reason.DRAINING
         message = f"waiting for pods: {in_the_way(remaining, refused=refused)}"
@@ -407,5 +411,6 @@ def _name(state: Object) -> str:
     return str(metadata_of(state).get("name", ""))
 
 
-def _what(at: Situation) -> str:
-    return "reboot" if at.needed is DrainState.REBOOT_REQUIRED else f"plan {at.digest or 'unknown'}"
+def _drained(at: Situation) -> str:
+    what = "reboot" if at.needed is DrainState.REBOOT_REQUIRED else f"plan {at.digest or 'unknown'}"
+    return f"no pod is in the way any more; its daemon goes on ({what})"

@@ -47,6 +47,7 @@ class Reason(Enum):
     UNCORDONED = "CordonRemoved"
     DRAINED = "Drained"
     DISABLED = "DrainDisabled"
+    ONLY_NODE = "OnlyNode"
     EXTERNAL = "ExternalDrainer"
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from virtfn.controller.holders import Affected, Owner, Pod, everybody, holders
 from virtfn.controller.membership import spec_of
 from virtfn.controller.services import Services
-from virtfn.errors import ClusterError, Conflict, EvictionBlocked, Forbidden, TooManyRequests
+from virtfn.errors import ClusterError, Conflict, Forbidden, TooManyRequests
 from virtfn.kube.eviction import Evictor
 from virtfn.kube.fanout import FanOut
 from virtfn.kube.resource import PODS, Object
@@ -99,13 +99,13 @@ class NodePods:
         def ask(pod: Pod) -> None:
             try:
                 self._evictor.evict(name=pod.name, namespace=pod.namespace, uid=pod.uid, dry_run=True)
-            except EvictionBlocked as error:
-                refused[pod.key] = str(error)
-            except Forbidden as error:
+            except TooManyRequests:
+                return
+            except ClusterError as error:
+                if not _is_about_pod(error):
+                    raise
                 if not _is_ending(error):
                     refused[pod.key] = str(error)
-            except TooManyRequests:
-                pass
 
         self._each([pod for pod in pods if not pod.leaving], do=ask)
         return refused
@@ -123,7 +123,9 @@ class NodePods:
                     self._evictor.evict(name=pod.name, namespace=pod.namespace, uid=pod.uid, grace_seconds=grace)
             except Conflict:
                 return  # another pod has its name by now
-            except (EvictionBlocked, TooManyRequests, Forbidden) as error:
+            except ClusterError as error:
+                if not _is_about_pod(error):
+                    raise
                 refused[pod.key] = "its namespace is being deleted" if _is_ending(error) else str(error)
                 self._meter.count("evictions_refused")
                 return
@@ -187,6 +189,12 @@ def what_goes(remaining: Remaining) -> str:
 def _some(names: list[str]) -> str:
     rest = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _is_about_pod(error: ClusterError) -> bool:
+    # Whatever the server answers is a reason why this pod does not go (a webhook that is down is a 500); where there
+    # was no answer, nothing is known of any pod.
+    return error.status != 0
 
 
 def _is_ending(error: ClusterError) -> bool:
