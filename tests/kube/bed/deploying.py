@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import yaml
+from kube.bed import definitions
+from kube.bed.assets import Assets
 from kube.bed.server import ADMIN, ApiServer, User
+from kubernetes import client
 
 from bed.command import BedError, run_text
+from virtfn.kube.access import configuration, connect
+from virtfn.kube.client import KubeClient
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 OVERLAYS = {
@@ -57,3 +65,32 @@ def key_of(thing: dict[str, Any]) -> tuple[str, str, str]:
     """Kind, namespace and name."""
     metadata = thing["metadata"]
     return thing["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+@contextmanager
+def deployed(binaries: Assets, overlay: str = "default") -> Iterator[ApiServer]:
+    """An API server of one's own, with all kinds, on which an overlay was applied."""
+    with ApiServer(binaries) as server:
+        with server.client() as api:
+            others = Path(__file__).resolve().parents[1] / "data"
+            definitions.install(api, definitions.read([DEPLOY / "crds", others]))
+        Kubectl.of(server)("apply", "-k", DEPLOY / "overlays" / overlay)
+        yield server
+
+
+@contextmanager
+def as_account(server: ApiServer, account: str, *, namespace: str = OVERLAYS["default"]) -> Iterator[KubeClient]:
+    """A client with a token of a service account, or of an administrator where `account` is empty."""
+    token = ADMIN.token
+    if account:
+        with server.client() as api:
+            answer = client.CoreV1Api(api).create_namespaced_service_account_token(
+                account, namespace, {"spec": {"expirationSeconds": 3600, "audiences": []}}
+            )
+        token = answer.status.token
+    configured = configuration(environment={}, kubeconfig=server.kubeconfig(token))
+    made = connect(configured, user_agent="virtfn/test", random=Random())
+    try:
+        yield made
+    finally:
+        made.close()
