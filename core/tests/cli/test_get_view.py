@@ -80,7 +80,7 @@ def policy(name: str = "offload", *, nodes: int = 1, nics: int = 1, **more: Any)
 def cluster(*states: dict[str, Any], policies: Sequence[dict[str, Any]] = (), **more: Any) -> ClusterReport:
     nodes = tuple(node_report(each) for each in states)
     return ClusterReport(
-        server="https://10.0.0.1:6443",
+        server="https://192.0.2.1:6443",
         namespace="kube-system",
         at=NOW,
         nodes=nodes,
@@ -164,7 +164,7 @@ def test_a_cluster_in_sync_fits_in_a_few_lines() -> None:
         daemon_sets=(daemon_set_report(daemons),),
     )
     assert screen(report) == (
-        "namespace kube-system at https://10.0.0.1:6443, 2026-11-26 03:00:00 UTC\n"
+        "namespace kube-system at https://192.0.2.1:6443, 2026-11-26 03:00:00 UTC\n"
         "controller: virtfn-abc leads, renewed 3s ago\n"
         "daemon set virtfn-daemon: 1 of 1 ready\n"
         "1 node: 1 in sync\n"
@@ -190,7 +190,7 @@ def test_a_node_that_waits_is_told_with_plan_and_reason() -> None:
         spec=wanted(mode="switchdev"),
     )
     assert screen(cluster(thing)) == (
-        "namespace kube-system at https://10.0.0.1:6443, 2026-11-26 03:00:00 UTC\n"
+        "namespace kube-system at https://192.0.2.1:6443, 2026-11-26 03:00:00 UTC\n"
         "1 node: 1 awaiting drain\n"
         "\n"
         "NODE  STANDS          SINCE  WHY\n"

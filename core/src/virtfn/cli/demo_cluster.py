@@ -106,8 +106,8 @@ def _story(cluster: _Cluster) -> None:
     cluster.say(f"The policy wants {MORE_VFS} VFs of each port in place of 3:")
     cluster.print(
         "The kernel wants 0 VFs in between, so all VFs go for a moment. Each daemon asks for a drain; the controller\n"
-        "drains one node after the other, of the pods that have these VFs and no others. A pod that may not go holds up\n"
-        "its own node only."
+        "drains one node after the other, and there only the pods that have these VFs. A pod that may not go holds up\n"
+        "its own node, and no other."
     )
     cluster.client.patch(POLICIES, namespace=NAMESPACE, name="policy", body={"spec": {"numVfs": MORE_VFS}})
     cluster.wait("more VFs", lambda node: _has(node, vfs=MORE_VFS), nodes=NODES[1:])
@@ -223,7 +223,7 @@ def _cluster(context: Context, binaries: Binaries) -> Iterator[_Cluster]:
     """Everything started, and ended in the other order."""
     context.console.print(f"\n# etcd and kube-apiserver start, from {binaries.etcd.parent}", style="bold cyan")
     with ExitStack() as undo:
-        folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="virtfn-demo-")))
+        folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix=f"virtfn-demo-{os.getpid()}-")))
         server = undo.enter_context(ApiServer(binaries))
         configured = server.kubeconfig()
 

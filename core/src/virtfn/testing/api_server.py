@@ -19,8 +19,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -88,11 +88,15 @@ class ApiServer:
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
-            self._folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="virtfn-api-server-")))
+            self._folder = Path(
+                undo.enter_context(tempfile.TemporaryDirectory(prefix=f"virtfn-api-server-{os.getpid()}-"))
+            )
             self._data = self._folder / "data"
             memory = Path("/dev/shm")  # etcd waits for the disk at every write
             if memory.is_dir() and os.access(memory, os.W_OK | os.X_OK):
-                self._data = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="virtfn-etcd-", dir=memory)))
+                self._data = Path(
+                    undo.enter_context(tempfile.TemporaryDirectory(prefix=f"virtfn-etcd-{os.getpid()}-", dir=memory))
+                )
             self._etcd = undo.enter_context(_Program(self._folder / "etcd.log"))
             self._server = undo.enter_context(_Program(self._folder / "kube-apiserver.log"))
             for attempt in range(1, _ATTEMPTS + 1):
@@ -239,6 +243,13 @@ class _Program:
     def said(self, lines: int = 200) -> str:
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
+
+
+@contextmanager
+def _folder(name: str, *, below: Path | None = None) -> Iterator[Path]:
+    """A folder that tells whose it is, should it ever be left."""
+    with tempfile.TemporaryDirectory(prefix=f"{name}-{os.getpid()}-", dir=below) as folder:
+        yield Path(folder)
 
 
 def _free_ports(count: int) -> list[int]:
