@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from virtfn.cluster.kinds import ATTACHMENT_DEFINITIONS, IB_NETWORKS, NETWORKS, OVS_NETWORKS
