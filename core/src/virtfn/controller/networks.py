@@ -233,7 +233,9 @@ class NetworkReconciler:
         for namespace in dict.fromkeys(filter(None, (last, named))):
             self._remove(resource, live, namespace)
         left = [word for word in finalizers if word != FINALIZER]
-        self._services.applier.patch(resource, live=live, wanted={"metadata": {"finalizers": left}}, guarded=True)
+        # What is no longer there was let go by an earlier turn, which the store has not seen yet.
+        with suppress(NotFound):
+            self._services.applier.patch(resource, live=live, wanted={"metadata": {"finalizers": left}}, guarded=True)
 
     def _sweep(self, resource: Resource, key: str) -> None:
         """Delete what a network that is gone has left: its finalizer was taken away, or came as it was deleted.
