@@ -136,26 +136,26 @@ class Bench:
             }
             for address, number in pfs.items()
         ]
-        spec = [{"op": "add", "path": "/spec", "value": {"interfaces": interfaces} if interfaces else {}}]
-        self._objects.patch_namespaced_custom_object(*self._where, self._name, spec)
+        body = {"spec": {"interfaces": interfaces or None}}
+        self._objects.patch_namespaced_custom_object(*self._where, self._name, body)
         return time.monotonic()
 
     def drain_until_in_sync(self) -> None:
-        """Grant every drain, as somebody else's drainer would, until the daemon has what it wants."""
-        key = "sriovnetwork.openshift.io/current-state"
+        """Grant every drain, as a controller and somebody else's drainer would, until the daemon has what it wants."""
+        group = self._where[0]
 
         def done() -> bool:
             state = self.cluster.node_state()
             status = state.get("status", {})
-            needs = status.get("neededState", "Idle") != "Idle"
-            current = state["metadata"].get("annotations", {}).get(key, "Idle")
-            wanted = "DrainComplete" if needs else "Idle"
-            if current != wanted:
-                body = {"metadata": {"annotations": {key: wanted}}}
+            needed = status.get("neededState", "Idle")
+            current = "Idle" if needed == "Idle" else "DrainComplete"
+            wanted = {f"{group}/desired-state": needed, f"{group}/current-state": current}
+            if not wanted.items() <= state["metadata"].get("annotations", {}).items():
+                body = {"metadata": {"annotations": wanted}}
                 self._objects.patch_namespaced_custom_object(*self._where, self._name, body)
                 return False
             seen = status.get("observedGeneration") == state["metadata"]["generation"]
-            return seen and status.get("syncStatus") == "Succeeded" and not needs
+            return bool(seen) and status.get("syncStatus") == "Succeeded" and needed == "Idle"
 
         self.cluster.until("in sync", done, limit=PATIENCE)
 
