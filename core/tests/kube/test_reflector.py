@@ -421,3 +421,9 @@ def test_it_says_why_nothing_comes_until_something_does(kit: Any, server: Any, r
     reflector = reflect(rests=1)
     assert reflector.last_error is None
     assert not reflector.is_alive  # it ran on this thread
+
+
+def test_a_kind_that_is_not_there_is_told_once(kit: Any, server: Any, reflect: Any, caplog: Any) -> None:
+    server.answer("GET", ALL, *(kit.refused(404, "NotFound") for _ in range(5)))
+    reflect(rests=5)
+    assert [each.levelname for each in caplog.records if "found nothing" in each.message] == ["WARNING"]

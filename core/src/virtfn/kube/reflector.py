@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from virtfn.errors import BadReply, ClusterError, Gone, TooManyRequests, Unavailable
+from virtfn.errors import BadReply, ClusterError, Gone, NotFound, TooManyRequests, Unavailable
 from virtfn.kube.backoff import Backoff
 from virtfn.kube.client import PAGE_SIZE, KubeClient
 from virtfn.kube.clock import Clock
@@ -216,11 +216,14 @@ class Reflector:
         if self._stop.is_set():
             return 0.0
         self._meter.count("watch_errors", of=str(self._resource))
+        # A kind that is not installed is told once, and not for ever.
+        known = isinstance(error, NotFound) and isinstance(self._last_error, NotFound)
         self._last_error, self._last_active = error, self._clock.monotonic()
         delay = self._backoff.failed()
         if isinstance(error, Unavailable | TooManyRequests) and error.retry_after is not None:
             delay = max(delay, error.retry_after)
-        logger.warning("%s; %s in %.1f s", error, "watching again" if self._version else "listing again", delay)
+        level = logging.DEBUG if known else logging.WARNING
+        logger.log(level, "%s; %s in %.1f s", error, "watching again" if self._version else "listing again", delay)
         return delay
 
     # --- list ---------------------------------------------------------------------------------------------------------
