@@ -215,7 +215,7 @@ class _Cluster:
         return budgets
 
     def _nodes(self) -> dict[str, NodeReport]:
-        return {node.name: node for node in map(node_report, self.narrator.states.objects())}
+        return {node.name: node for node in (node_report(each, holders={}) for each in self.narrator.states.objects())}
 
 
 @contextmanager

@@ -60,7 +60,7 @@ from virtfn.model.inventory import USERSPACE_DRIVERS
 def node_report(thing: Object, *, holders: Mapping[str, str] | None = None, cordon: str = "") -> NodeReport:
     """A node state.
 
-    :param holders: pods by the PCI addresses of their VFs.
+    :param holders: pods by the PCI addresses of their VFs; None: VFs are only counted, which thousands of nodes need.
     :param cordon: who made the node unschedulable.
     """
     metadata = metadata_of(thing)
@@ -99,7 +99,7 @@ def node_report(thing: Object, *, holders: Mapping[str, str] | None = None, cord
         attempts=tuple(
             AttemptReport(each.kind, each.count, each.cause, each.seen, each.last) for each in status.attempts
         ),
-        pfs=_pfs(spec, status, holders or {}),
+        pfs=_pfs(spec, status, holders),
         fault="; ".join(faults),
         cordon=cordon,
     )
@@ -158,7 +158,7 @@ def _plan(plan: PlanStatus | None) -> PlanReport | None:
 # --- its PFs ----------------------------------------------------------------------------------------------------------
 
 
-def _pfs(spec: NodeStateSpec, status: NodeStateStatus, holders: Mapping[str, str]) -> tuple[PfReport, ...]:
+def _pfs(spec: NodeStateSpec, status: NodeStateStatus, holders: Mapping[str, str] | None) -> tuple[PfReport, ...]:
     wanted = {pf.pci_address: pf for pf in spec.interfaces}
     found = [_pf(pf, wanted.get(pf.pci_address), holders) for pf in status.interfaces]
     there = {pf.pci_address for pf in status.interfaces}
@@ -166,12 +166,8 @@ def _pfs(spec: NodeStateSpec, status: NodeStateStatus, holders: Mapping[str, str
     return tuple(sorted(found, key=lambda pf: pf.pci_address))
 
 
-def _pf(pf: InterfaceStatus, wanted: InterfaceSpec | None, holders: Mapping[str, str]) -> PfReport:
-    groups = wanted.vf_groups if wanted is not None else ()
-    spans = [(_span(group), group) for group in groups]
-    resources = {
-        vf.vf_id: next((group.resource_name for span, group in spans if span and vf.vf_id in span), "") for vf in pf.vfs
-    }
+def _pf(pf: InterfaceStatus, wanted: InterfaceSpec | None, holders: Mapping[str, str] | None) -> PfReport:
+    groups = [(_span(group), group) for group in wanted.vf_groups] if wanted is not None else []
     return PfReport(
         pci_address=pf.pci_address,
         name=pf.name,
@@ -184,14 +180,16 @@ def _pf(pf: InterfaceStatus, wanted: InterfaceSpec | None, holders: Mapping[str,
         wanted_vfs=wanted.num_vfs if wanted is not None else None,
         wanted_eswitch_mode=_wanted_mode(wanted, seen=pf.eswitch_mode),
         externally_managed=wanted.externally_managed if wanted is not None else pf.externally_managed,
-        groups=tuple(_group(group, span, pf.vfs) for span, group in spans),
-        vfs=tuple(
-            VfReport(
-                vf.vf_id, vf.pci_address, vf.driver, vf.name, vf.mac, vf.mtu, vf.representor_name, resources[vf.vf_id],
-                in_pod=_in_pod(vf), holder=holders.get(vf.pci_address, ""),
-            )
-            for vf in pf.vfs
-        ),
+        groups=tuple(_group(group, span, pf.vfs) for span, group in groups),
+        vfs=tuple(_vf(vf, groups, holders) for vf in pf.vfs) if holders is not None else (),
+    )
+
+
+def _vf(vf: VfStatus, groups: Sequence[tuple[VfRange | None, VfGroupSpec]], holders: Mapping[str, str]) -> VfReport:
+    resource = next((group.resource_name for span, group in groups if span is not None and vf.vf_id in span), "")
+    return VfReport(
+        vf.vf_id, vf.pci_address, vf.driver, vf.name, vf.mac, vf.mtu, vf.representor_name, resource,
+        in_pod=_in_pod(vf), holder=holders.get(vf.pci_address, ""),
     )  # fmt: skip
 
 
@@ -222,22 +220,21 @@ def _span(group: VfGroupSpec) -> VfRange | None:
 
 def _group(group: VfGroupSpec, span: VfRange | None, vfs: Sequence[VfStatus]) -> GroupReport:
     members = [vf for vf in vfs if span is not None and vf.vf_id in span]
-    unknown = [vf for vf in members if group.vdpa_type or vf.driver in USERSPACE_DRIVERS]
-    in_pods = [vf for vf in members if vf not in unknown and _in_pod(vf)]
+    known = [] if group.vdpa_type else [vf for vf in members if vf.driver not in USERSPACE_DRIVERS]
     return GroupReport(
         resource=group.resource_name,
         policy=group.policy_name,
         vf_range=group.vf_range,
         wanted=span.last - span.first + 1 if span is not None else 0,
         made=len(members),
-        in_pods=len(in_pods),
-        unknown=len(unknown),
+        in_pods=sum(map(_in_pod, known)),
+        unknown=len(members) - len(known),
     )
 
 
 def _in_pod(vf: VfStatus) -> bool:
     """A netdev that is not on the host was given to a pod."""
-    return bool(vf.driver) and vf.driver not in USERSPACE_DRIVERS and not vf.name
+    return not vf.name and bool(vf.driver) and vf.driver not in USERSPACE_DRIVERS
 
 
 # --- policies and the rest --------------------------------------------------------------------------------------------

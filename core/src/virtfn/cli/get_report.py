@@ -140,6 +140,7 @@ class PfReport:
     is_there: bool = True
     groups: tuple[GroupReport, ...] = ()
     vfs: tuple[VfReport, ...] = ()
+    """One by one where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
