@@ -57,7 +57,10 @@ CASES: list[tuple[str, Situation, Terms, Move]] = [
     ("begun, another plan now", replace(BEGUN, digest="e"), TERMS, Move.DRAIN),
     ("done", DONE, TERMS, Move.STAND),
     ("done long ago", DONE, replace(TERMS, now=NOW + timedelta(days=3)), Move.STAND),
-    ("done, and uncordoned by somebody", replace(DONE, cordon=Cordon.LIFTED), TERMS, Move.STAND),
+    ("done, and uncordoned by somebody", replace(DONE, cordon=Cordon.LIFTED), TERMS, Move.UNMARK),
+    ("done, and cordoned by somebody else", replace(DONE, cordon=Cordon.REPLACED), TERMS, Move.UNMARK),
+    ("begun, and cordoned by somebody else", replace(BEGUN, cordon=Cordon.REPLACED), TERMS, Move.DRAIN),
+    ("our mark on somebody else's cordon", Situation(cordon=Cordon.REPLACED), TERMS, Move.RELEASE),
     ("done, another plan now", replace(DONE, digest="e"), TERMS, Move.AGAIN),
     ("done for VFs, a reboot now", replace(DONE, needed=REBOOT), TERMS, Move.AGAIN),
     ("done for a reboot that has become a drain", replace(DONE, digest="e", needed=DRAIN), TERMS, Move.AGAIN),
@@ -172,6 +175,24 @@ def test_all_words() -> None:
 def test_whose_cordon(marked: bool, unschedulable: bool, cordon: Cordon) -> None:
     node: dict[str, Any] = {"metadata": {"annotations": {"virtfn.io/cordoned": "x"} if marked else {}}}
     assert Cordon.of(node | ({"spec": {"unschedulable": True}} if unschedulable else {})) is cordon
+
+
+@pytest.mark.parametrize(
+    ("setters", "cordon"),
+    [
+        ([], Cordon.OURS),
+        (["virtfn-controller"], Cordon.OURS),
+        (["kubectl-cordon"], Cordon.REPLACED),
+        (["kubectl-cordon", "virtfn-controller"], Cordon.OURS),
+    ],
+)
+def test_who_set_the_field_last(setters: list[str], cordon: Cordon) -> None:
+    fields: list[dict[str, Any]] = [
+        {"manager": who, "fieldsV1": {"f:spec": {"f:unschedulable": {}}}} for who in setters
+    ]
+    fields += [{"manager": "kubelet", "fieldsV1": {"f:status": {}}}, {"manager": "old"}]
+    metadata = {"annotations": {"virtfn.io/cordoned": "x"}, "managedFields": fields}
+    assert Cordon.of({"metadata": metadata, "spec": {"unschedulable": True}}) is cordon
 
 
 @pytest.mark.parametrize(

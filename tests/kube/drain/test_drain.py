@@ -178,6 +178,29 @@ def test_somebody_uncordons_while_it_drains(cluster: Any, start: Callable[..., A
     assert not cluster.is_ours("a")
 
 
+def test_a_cordon_that_came_after_ours_was_taken_away_while_nobody_led(
+    cluster: Any, start: Callable[..., Any], vfs: tuple[str, ...]
+) -> None:
+    cluster.add_node("a")
+    cluster.add_pod("slow", "a", vfs=vfs[:1], grace=30)
+    running = start()
+    cluster.need("a", "Drain_Required")
+    cluster.wait(lambda: cluster.is_cordoned("a"), why="it begins")
+    running.stop()
+    for value in (None, True):
+        body = {"spec": {"unschedulable": value}}
+        cluster.kube.patch(NODES, name=cluster.name("a"), body=body, field_manager="kubectl-cordon")
+    assert cluster.is_ours("a"), "our mark does not tell the two apart"
+    cluster.end_pod("slow")
+    start()
+    cluster.wait_current("a", "DrainComplete")
+    cluster.need("a", "Idle")
+    cluster.wait_current("a", "Idle")
+    cluster.wait(lambda: not cluster.is_ours("a"), why="our mark is gone")
+    cluster.settle()
+    assert cluster.is_cordoned("a")
+
+
 def test_no_longer_needed_while_it_drains(cluster: Any, start: Callable[..., Any], vfs: tuple[str, ...]) -> None:
     cluster.add_node("a")
     cluster.add_pod("slow", "a", vfs=vfs[:1], grace=30)

@@ -1,8 +1,9 @@
 """Cordoning a node, and letting it go again: only what is ours is ever taken away.
 
-A cordon carries an annotation that says that it is virtfn's. One that was there before has none, and stays. While pods
-of DaemonSets have to go, a taint keeps them from coming back: they tolerate a cordon (Kubernetes documentation,
-"DaemonSet", taints and tolerations), but not this one.
+A cordon carries an annotation that says that it is virtfn's. One that was there before has none, and stays; so does one
+that somebody has put there after ours was taken away, as the managed fields tell. While pods of DaemonSets have to go,
+a taint keeps them from coming back: they tolerate a cordon (Kubernetes documentation, "DaemonSet", taints and
+tolerations), but not this one.
 """
 
 from __future__ import annotations
@@ -54,16 +55,16 @@ class Cordons:
     def lift(self, node: Object) -> bool:
         """Take away what is ours; whether there was anything.
 
-        :param node: as it was just read.
+        :param node: as it was just read, whole: who set `spec.unschedulable` stands in its managed fields.
         """
 
         def change(live: Object) -> Object:
             spec: dict[str, Any] = {}
             wanted: dict[str, Any] = {}
-            if (cordon := Cordon.of(live)) in (Cordon.OURS, Cordon.LIFTED):
+            if (cordon := Cordon.of(live)) in (Cordon.OURS, Cordon.LIFTED, Cordon.REPLACED):
                 wanted["metadata"] = {"annotations": {CORDONED_ANNOTATION: None}}
-                if cordon is Cordon.OURS:
-                    spec["unschedulable"] = None
+            if cordon is Cordon.OURS:
+                spec["unschedulable"] = None
             taints = _taints(live)
             if others := [taint for taint in taints if taint.get("key") != DRAIN_TAINT]:
                 if len(others) < len(taints):

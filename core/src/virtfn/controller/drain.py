@@ -185,6 +185,7 @@ class DrainReconciler:
             Move.PASS: self._pass,
             Move.DRAIN: self._drain,
             Move.AGAIN: self._again,
+            Move.UNMARK: self._unmark,
             Move.DEADLINE: self._give_up_late,
             Move.UNCORDONED: self._give_up_uncordoned,
         }
@@ -263,7 +264,7 @@ class DrainReconciler:
     def _again(self, state: Object, node: Object) -> float | None:
         """Most new plans are less than the one before: where no pod is in their way, the handshake stays as it is."""
         at, now = Situation.of(state, node), self._services.clock.now()
-        if at.cordon in (Cordon.OURS, Cordon.FOREIGN) and not self._remaining(state, at.needed):
+        if at.cordon not in (Cordon.NONE, Cordon.LIFTED) and not self._remaining(state, at.needed):
             self._complete(state, at, reason=Reason.DRAINED, message=_drained(at))
             return None
         record = replace(at.memory, kind=str(at.needed), started=now)
@@ -306,6 +307,10 @@ class DrainReconciler:
         self._report.tell(state, level=EventType.NORMAL, reason="DrainComplete", note=message)
         self._polls.pop(name, None)
         self._services.meter.count("drains_complete")
+
+    def _unmark(self, state: Object, node: Object) -> float | None:
+        self._cordons.lift(node)
+        return self._stay(Move.STAND, state, node)
 
     # --- ending -------------------------------------------------------------------------------------------------------
 

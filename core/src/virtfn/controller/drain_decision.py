@@ -14,8 +14,9 @@ from random import Random
 from typing import Any, Final
 
 from virtfn.controller.membership import annotations_of, spec_of
+from virtfn.controller.services import FIELD_MANAGER
 from virtfn.kube.clock import whole_time
-from virtfn.kube.resource import Object
+from virtfn.kube.resource import Object, metadata_of
 from virtfn.model.handshake import (
     CORDONED_ANNOTATION,
     CURRENT_STATE_ANNOTATION,
@@ -58,14 +59,22 @@ class Cordon(Enum):
     OURS = "ours"
     FOREIGN = "somebody else's"
     LIFTED = "ours, which somebody took away"
+    REPLACED = "somebody else's, put there after ours was taken away"
 
     @classmethod
     def of(cls, node: Object) -> Cordon:
-        """By `spec.unschedulable` and our annotation."""
+        """By `spec.unschedulable`, our annotation, and, where the node was read whole, who set the field last."""
         marked = CORDONED_ANNOTATION in annotations_of(node)
-        if spec_of(node).get("unschedulable"):
-            return cls.OURS if marked else cls.FOREIGN
-        return cls.LIFTED if marked else cls.NONE
+        if not spec_of(node).get("unschedulable"):
+            return cls.LIFTED if marked else cls.NONE
+        if not marked:
+            return cls.FOREIGN
+        setters = {
+            entry.get("manager")
+            for entry in metadata_of(node).get("managedFields") or ()
+            if "f:unschedulable" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+        }
+        return cls.REPLACED if setters and FIELD_MANAGER not in setters else cls.OURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,7 @@ class Move(Enum):
     DRAIN = "go on draining"
     AGAIN = "drained for another plan than the one there is now: drain for this one, too"
     STAND = "it is drained, and the daemon works"
+    UNMARK = "it is drained, and the cordon is not ours any more: take our mark away, so that nobody's is lifted for it"
     DEADLINE = "give up: it took too long"
     UNCORDONED = "give up: somebody took our cordon away"
 
@@ -231,13 +241,13 @@ def decide(at: Situation, terms: Terms) -> Move:
         return Move.LEAVE
     if at.needed is DrainState.IDLE:
         leftovers = at.takes_slot or at.drained_for or at.record != DrainRecord()
-        return Move.RELEASE if leftovers or at.cordon in (Cordon.OURS, Cordon.LIFTED) else Move.REST
+        return Move.RELEASE if leftovers or at.cordon not in (Cordon.NONE, Cordon.FOREIGN) else Move.REST
     reboots = at.needed is DrainState.REBOOT_REQUIRED
     passes = terms.is_alone if reboots else terms.is_disabled
     if at.current is DrainState.DRAIN_COMPLETE:
         same = at.drained_for == at.digest and at.record.kind in ("", at.needed)
         if same:
-            return Move.STAND
+            return Move.UNMARK if at.cordon in (Cordon.LIFTED, Cordon.REPLACED) else Move.STAND
         return Move.PASS if passes else Move.AGAIN
     if passes:
         return Move.PASS
