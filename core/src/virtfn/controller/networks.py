@@ -241,19 +241,25 @@ class NetworkReconciler:
         """Delete what a network that is gone has left: its finalizer was taken away, or came as it was deleted.
 
         The API server does not look again for finalizers that come while it deletes. Where the network is gone in
-        its own namespace the owner reference does the same.
+        its own namespace the owner reference does the same. Only what this controller wrote: a copy that somebody made,
+        or a backup that came back before its network, names the same owner.
         """
         namespace, _, name = key.rpartition("/")
         owner = reference(resource.kind, namespace=namespace, name=name)
         left = [
-            each
+            metadata
             for each in self._views[DEFINITIONS].store.objects()
-            if owner_of(each) == owner and metadata_of(each)["namespace"] != namespace
+            if owner_of(each) == owner and (metadata := metadata_of(each))["namespace"] != namespace
         ]
         if not left or self._services.client.find(resource, name=name, namespace=namespace, metadata_only=True):
             return
-        for each in left:
-            self._delete(each)
+        for metadata in left:
+            # The view is without managed fields.
+            found = self._services.client.find(
+                ATTACHMENT_DEFINITIONS, name=metadata["name"], namespace=metadata["namespace"]
+            )
+            if found is not None and owner_of(found) == owner and _is_written_here(found):
+                self._delete(found)
 
     def _remove(self, resource: Resource, live: Object, namespace: str) -> None:
         """Delete the network's definition in a namespace; one that is somebody else's, or nobody's, stays."""
@@ -305,6 +311,11 @@ def _owner_reference(resource: Resource, live: Object) -> dict[str, Any]:
         "name": metadata_of(live)["name"],
         "uid": uid_of(live),
     }
+
+
+def _is_written_here(definition: Object) -> bool:
+    entries = metadata_of(definition).get("managedFields") or ()
+    return any(entry.get("manager") == FIELD_MANAGER for entry in entries)
 
 
 def _is_network(owner: Mapping[str, Any]) -> bool:
