@@ -12,7 +12,7 @@ import yaml
 from kube.bed.server import ALICE, STRANGER
 
 from virtfn.cli.exits import Exit
-from virtfn.cluster.kinds import NODE_STATES, OPERATOR_CONFIGS, POLICIES, POOL_CONFIGS
+from virtfn.cluster.kinds import DAEMON_SETS, NODE_STATES, OPERATOR_CONFIGS, POLICIES, POOL_CONFIGS
 from virtfn.kube.client import KubeClient, PatchKind
 from virtfn.kube.clock import micro_time
 from virtfn.kube.resource import LEASES, NODES, PODS, Resource
@@ -113,12 +113,23 @@ def test_a_cluster_is_told_on_one_screen(get: Get, fresh: KubeClient) -> None:
         assert words in ended.out, ended.out
 
 
-def test_who_leads_is_told(get: Get, fresh: KubeClient) -> None:
+def test_who_leads_and_what_runs_is_told(get: Get, fresh: KubeClient) -> None:
     put_policy(fresh, "p", namespace="two")
     now = micro_time(datetime.now(UTC))
     spec = {"holderIdentity": "virtfn-abc", "leaseDurationSeconds": 600, "renewTime": now, "acquireTime": now}
     fresh.create(LEASES, namespace="two", body={"metadata": {"name": "virtfn-controller"}, "spec": spec})
-    assert "controller: virtfn-abc leads" in get("-n two").out
+    labels = {"app": "sriov-network-config-daemon"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    metadata = {"name": "sriov-network-config-daemon", "labels": {"app.kubernetes.io/part-of": "virtfn"}}
+    body = {"metadata": metadata, "spec": {"selector": {"matchLabels": labels}, "template": template}}
+    fresh.create(DAEMON_SETS, namespace="two", body=body)
+    counts = {"currentNumberScheduled": 3, "desiredNumberScheduled": 3, "numberMisscheduled": 0, "numberReady": 2}
+    fresh.patch(
+        DAEMON_SETS, namespace="two", name="sriov-network-config-daemon", body={"status": counts}, subresource="status"
+    )
+    told = get("-n two").out
+    assert "controller: virtfn-abc leads" in told
+    assert "daemon set sriov-network-config-daemon: 2 of 3 ready" in told
 
 
 def test_as_data_it_is_whole(get: Get, fresh: KubeClient) -> None:

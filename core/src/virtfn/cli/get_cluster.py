@@ -30,7 +30,7 @@ from virtfn.errors import Forbidden, NotFound, RequestError, Unavailable
 from virtfn.kube.client import KubeClient
 from virtfn.kube.resource import LEASES, NODES, PODS, Object, Resource, key_of, metadata_of
 from virtfn.model.crd import OPERATOR_CONFIG_NAME
-from virtfn.model.handshake import CORDONED_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL
+from virtfn.model.handshake import CORDONED_ANNOTATION
 
 PAGE = 200
 """Node states a page: one of two PFs with 128 VFs each has 50 kB."""
@@ -143,9 +143,10 @@ class ClusterReader:
         return controller_report(lease) if lease is not None else ControllerReport("", None, 0)
 
     def _daemon_sets(self, namespace: str) -> tuple[DaemonSetReport, ...]:
-        found = self._extra(
-            DAEMON_SETS, namespace=namespace, labels=f"{MANAGED_BY_LABEL}={MANAGED_BY}", what="the daemon sets"
-        )
+        from virtfn.controller.operands.parts import PART_OF
+
+        labels = f"app.kubernetes.io/part-of={PART_OF}"
+        found = self._extra(DAEMON_SETS, namespace=namespace, labels=labels, what="the daemon sets")
         return tuple(daemon_set_report(each) for each in found)
 
     def _extra(
