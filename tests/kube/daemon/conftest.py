@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,9 +26,13 @@ from virtfn.kube.client import KubeClient
 from virtfn.kube.meter import Tally
 from virtfn.kube.queue import QueueSettings
 from virtfn.kube.resource import Json, Object
+from virtfn.model import PciAddress, PciId
 from virtfn.model.handshake import CURRENT_STATE_ANNOTATION, DESIRED_STATE_ANNOTATION, DRAINED_FOR_ANNOTATION
 from virtfn.node import Node
+from virtfn.registry import GENERIC, Registry, load_registry
 from virtfn.testing import FakeHost
+from virtfn.testing.ground.calls import Call, Fault
+from virtfn.testing.subject import subject_of
 
 PATIENCE = 60.0
 PF = "0000:01:00.0"
@@ -41,6 +47,26 @@ def interface(pf: str = PF, *, vfs: int = 4, **more: Any) -> Json:
     return {"pciAddress": pf, "numVfs": vfs, "vfGroups": groups, **more}
 
 
+class Halt:
+    """A point at which the daemon waits."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._reached, self._go = threading.Event(), threading.Event()
+
+    def match(self, call: Call) -> bool:
+        if call.target.endswith(self._target):
+            self._reached.set()
+            assert self._go.wait(PATIENCE)
+        return False
+
+    def wait_reached(self) -> None:
+        assert self._reached.wait(PATIENCE)
+
+    def go_on(self) -> None:
+        self._go.set()
+
+
 class Bench:
     """One node, its node state, and a daemon that can be ended and begun."""
 
@@ -51,6 +77,8 @@ class Bench:
         self.namespace = namespace
         self.host = host
         self.tally = Tally()
+        self.random = Random()
+        self.registry: Callable[[frozenset[PciId]], Registry] = load_registry
         self.settings = DaemonSettings(
             NAME,
             namespace=namespace,
@@ -67,7 +95,7 @@ class Bench:
         if loop:
             self.settings = replace(self.settings, loop=replace(self.settings.loop, **loop))
         machine = Machine(self.host.kernel)
-        node = Node(machine, journal=Journal(self.settings.state_dir), now=time.monotonic)
+        node = Node(machine, journal=Journal(self.settings.state_dir), now=time.monotonic, registry=self.registry)
         self.daemon = Daemon(
             self.settings, node=node, machine=machine, client=self.own, random=Random(), meter=self.tally
         )
@@ -135,15 +163,34 @@ class Bench:
     def condition(self, name: str) -> Json:
         return next((c for c in self.status.get("conditions", ()) if c["type"] == name), {})
 
-    def vfs(self, pf: str = PF) -> int:
-        return (
-            len(Machine(self.host.kernel).vf_addresses(Machine(self.host.kernel).network_functions()[0].address))
-            if pf == PF
-            else self._count(pf)
-        )
+    # --- the node -----------------------------------------------------------------------------------------------------
 
-    def _count(self, pf: str) -> int:
-        return next(f.num_vfs for f in Machine(self.host.kernel).network_functions() if str(f.address) == pf)
+    @property
+    def pf(self) -> PciAddress:
+        return PciAddress.parse(PF)
+
+    @property
+    def machine(self) -> Machine:
+        return Machine(self.host.kernel)
+
+    def vfs(self, pf: str = PF) -> int:
+        return len(self.machine.vf_addresses(PciAddress.parse(pf)))
+
+    def end_at(self, target: str) -> Fault:
+        """The daemon's thread ends at a call, as if it were killed."""
+
+        def end(call: Call) -> bool:
+            if call.target.endswith(target) and threading.current_thread() is not threading.main_thread():
+                raise SystemExit
+            return False
+
+        return self.host.fail(end, hang=True)
+
+    def halt_at(self, target: str) -> Halt:
+        """The daemon waits at a call until it is told to go on."""
+        halt = Halt(target)
+        self.host.fail(halt.match, hang=True)
+        return halt
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
@@ -213,3 +260,18 @@ def bench(
     made = Bench(connected(api_server), connected(api_server), namespace=namespace, host=host, folder=tmp_path)
     yield made
     made.end()
+
+
+@pytest.fixture
+def knobs(bench: Bench) -> Any:
+    """The cards of the bench want a reboot for VFs, as those of the daemon's own tests."""
+    path = Path(__file__).resolve().parents[3] / "core" / "tests" / "daemon" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("daemon_rig", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    generic = subject_of(GENERIC).kind
+    bench.registry = lambda ids: Registry.for_testing({"8086.10c9": module.Knob, GENERIC: generic})
+    return module.Knobs(bench.host)

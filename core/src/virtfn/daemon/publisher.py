@@ -63,11 +63,16 @@ class Publisher:
         if same(wanted, before):
             return
         if self._written is not None and same(wanted, self._wanted) and same(before, _own_part(self._written)):
-            return  # a server with older definitions does not keep all of it
+            return  # that is what the server made of it
         based_on = version_of(self._seen() or live)
         # Without the old status nobody takes a field that is to go for one that need not be written.
         bare = {name: value for name, value in live.items() if name != "status"}
-        self._written = self._applier.apply_status(NODE_STATES, live=bare, status=wanted).thing
+        made = self._applier.apply_status(NODE_STATES, live=bare, status=wanted).thing
+        if left := [field for field in _own_part(made) if field not in wanted]:
+            # Another daemon wrote it, or a person: what one manager does not own, it cannot take away by not naming it.
+            gone = {"status": dict.fromkeys(left)}
+            made = self._applier.patch(NODE_STATES, live=made, wanted=gone, subresource="status").thing
+        self._written = made
         self._based_on, self._wanted = based_on, wanted
         self._tell(live, before, wanted)
 
