@@ -72,6 +72,15 @@ class Cluster:
         )
         self.need(node, "Idle")
 
+    def keep_managers(self, node: str) -> None:
+        """Have the server note who sets which field: before Kubernetes 1.22 it does so from the first apply on."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": self.name(node), "labels": {"applied": "once"}},
+        }
+        self.kube.patch(NODES, name=self.name(node), body=body, kind=PatchKind.APPLY, field_manager="somebody")
+
     def set_ready(self, node: str, ready: str) -> None:
         """What the node's kubelet says (or the node controller, where it says nothing)."""
         status = {"status": {"conditions": [READY | {"status": ready}]}}

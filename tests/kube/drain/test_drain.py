@@ -182,6 +182,7 @@ def test_a_cordon_that_came_after_ours_was_taken_away_while_nobody_led(
     cluster: Any, start: Callable[..., Any], vfs: tuple[str, ...]
 ) -> None:
     cluster.add_node("a")
+    cluster.keep_managers("a")
     cluster.add_pod("slow", "a", vfs=vfs[:1], grace=30)
     running = start()
     cluster.need("a", "Drain_Required")

@@ -63,7 +63,10 @@ class Cordon(Enum):
 
     @classmethod
     def of(cls, node: Object) -> Cordon:
-        """By `spec.unschedulable`, our annotation, and, where the node was read whole, who set the field last."""
+        """By `spec.unschedulable`, our annotation, and, where the node was read whole, who set the field last.
+
+        Before Kubernetes 1.22 a server may not know who did: then the annotation decides.
+        """
         marked = CORDONED_ANNOTATION in annotations_of(node)
         if not spec_of(node).get("unschedulable"):
             return cls.LIFTED if marked else cls.NONE
