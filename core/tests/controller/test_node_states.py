@@ -289,3 +289,19 @@ def test_states_of_nodes_that_went_while_nobody_looked_are_found(cluster: Any) -
     states = cluster.listen(NodeStateReconciler(cluster.services, cluster.views))
     cluster.run(states)
     assert KEEP_UNTIL in cluster.get(NODE_STATES, "gone")["metadata"]["annotations"]
+
+
+def test_a_node_that_is_ours_no_more_loses_its_label_when_its_state_goes(kit: Any) -> None:
+    cluster = kit.Cluster(stale_state_minutes=1.0)
+    states = cluster.listen(NodeStateReconciler(cluster.services, cluster.views))
+    label = "sriovnetwork.openshift.io/device-plugin"
+    cluster.node("n1", **{label: "Enabled"})
+    cluster.put(NODES, "foreign", metadata={"labels": {label: "Enabled"}})
+    cluster.run(states)
+    cluster.put(NODES, "n1", metadata={"labels": {label: "Enabled"}})
+    cluster.run(states, seconds=30)
+    assert label in cluster.get(NODES, "n1")["metadata"]["labels"]
+    cluster.run(states, seconds=60)
+    assert cluster.get(NODE_STATES, "n1") is None
+    assert label not in cluster.get(NODES, "n1")["metadata"]["labels"]
+    assert label in cluster.get(NODES, "foreign")["metadata"]["labels"]

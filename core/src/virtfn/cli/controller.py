@@ -48,7 +48,6 @@ def run(_: Context, args: argparse.Namespace) -> Exit:
     from virtfn.controller.settings import settings_from
     from virtfn.kube.access import configuration, connect
 
-    start_logging(2 if args.verbose else 1)
     settings = settings_from(os.environ, namespace=args.namespace)
     random = SystemRandom()
     configured = configuration(environment=os.environ, kubeconfig=args.kubeconfig)
@@ -65,6 +64,7 @@ def run(_: Context, args: argparse.Namespace) -> Exit:
             f"--health-port: {args.health_port} cannot be listened on ({error.strerror}; name another one)",
             field="--health-port",
         ) from error
+    start_logging(2 if args.verbose else 1)
     stop = threading.Event()
     stop_on_signals(stop)
     try:

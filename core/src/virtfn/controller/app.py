@@ -203,7 +203,7 @@ class App:
             self._waiting.remove(reconciler)
             workers = self._working[reconciler.name] = Workers(
                 reconciler.queue,
-                handle=reconciler.handle,
+                handle=self._guarded(reconciler.handle),
                 count=reconciler.workers,
                 name=reconciler.name,
                 clock=self._clock,
@@ -257,9 +257,18 @@ class App:
         self._closing.set()
         self._ended.set()
 
+    def _guarded(self, handle: Callable[[str], float | None]) -> Callable[[str], float | None]:
+        """No turn begins without the lease, not even in the moment before the queues are shut."""
+
+        def turn(key: str) -> float | None:
+            self._before_write()
+            return handle(key)
+
+        return turn
+
     def _before_write(self) -> None:
         if not self.is_leader:
-            raise LeaseLost("nothing is written: this process does not hold the lease (any more)")
+            raise LeaseLost("nothing is done: this process does not hold the lease (any more)")
 
     # --- health -------------------------------------------------------------------------------------------------------
 

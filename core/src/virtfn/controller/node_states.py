@@ -49,6 +49,8 @@ class NodeStateReconciler:
         self._current = CurrentRendering(views, namespace=self._namespace)
         self._stale = StaleNodeStates(services)
         self._wrote: dict[str, Json] = {}
+        self._left: set[str] = set()
+        """Nodes whose state was deleted, and that may have something of ours on them."""
         self.queue: WorkQueue[str] = WorkQueue(
             name=self.name, clock=services.clock, random=services.random, meter=services.meter
         )
@@ -72,7 +74,12 @@ class NodeStateReconciler:
         node = self._nodes.get(key)
         if node is None or not has_daemon(labels_of(node), selector=rendering.inputs.node_selector):
             self._wrote.pop(key, None)
-            return self._stale.handle(state) if state is not None else None
+            if state is not None:
+                return self._stale.handle(state)
+            if key in self._left:
+                self._stale.leave(node)
+                self._left.discard(key)
+            return None
         if state is None:
             return self._create(key, labels=labels_of(node), rendering=rendering)
         if wanted := self._wanted(labels_of(node), state=state, rendering=rendering):
@@ -95,6 +102,8 @@ class NodeStateReconciler:
         _, _, name = change.key.rpartition("/")
         if change.kind is not ChangeKind.MODIFIED:
             self._wrote.pop(name, None)
+            if change.kind is ChangeKind.DELETED:
+                self._left.add(name)
             self.queue.add(name)
             return
         old, new = change.old, change.new

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from virtfn.cluster.kinds import NODE_STATES
-from virtfn.controller.membership import annotations_of
+from virtfn.controller.membership import annotations_of, labels_of
 from virtfn.controller.services import Services
 from virtfn.kube.clock import whole_time
-from virtfn.kube.resource import Object
-from virtfn.model.handshake import KEEP_UNTIL_ANNOTATION
+from virtfn.kube.resource import NODES, Object
+from virtfn.model.handshake import DEVICE_PLUGIN_LABEL, KEEP_UNTIL_ANNOTATION
 
 
 class StaleNodeStates:
@@ -38,6 +38,16 @@ class StaleNodeStates:
                 return left + 1.0  # the annotation has whole seconds
         services.applier.delete(NODE_STATES, live=state)
         return None
+
+    def leave(self, node: Object | None) -> None:
+        """The state of a node that is not ours is gone: take away the label that brings a device plugin there.
+
+        Not before: as long as there is a state, the label follows from it.
+        """
+        if node is not None and DEVICE_PLUGIN_LABEL in labels_of(node):
+            self._services.applier.patch(
+                NODES, live=node, wanted={"metadata": {"labels": {DEVICE_PLUGIN_LABEL: None}}}, metadata_only=True
+            )
 
 
 def read_time(text: str) -> datetime | None:
