@@ -59,6 +59,8 @@ WAITING_SECONDS: Final = 300.0
 POLL_LEAST: Final = 0.5
 POLL_MOST: Final = 15.0
 """Between two looks at the pods of a node that is drained; longer and longer while nothing changes."""
+CORDON_SECONDS: Final = 1.0
+"""From a new cordon to the look that may find the node empty: until then the scheduler may not have seen it."""
 BLOCKED_LEAST: Final = 15.0
 BLOCKED_MOST: Final = 300.0
 """Until a drain is tried again that could not even begin."""
@@ -278,7 +280,8 @@ class DrainReconciler:
         at = Situation.of(state, node)
         if at.record.started is None or at.record.started > now:
             state = self._report.mark_draining(state, replace(at.record, started=now))
-        if at.cordon is Cordon.NONE:
+        is_new = at.cordon is Cordon.NONE
+        if is_new:
             node = self._cordons.put(node)
         remaining = self._remaining(state, at.needed)
         refused: dict[str, str] = {}
@@ -288,6 +291,8 @@ class DrainReconciler:
             if any(pod.owner is Owner.DAEMON_SET for pod in remaining.last):
                 self._cordons.keep_out(node)
             refused = self._pods.send_away(remaining.last, manner=self._manner)
+        if not remaining and is_new:
+            return CORDON_SECONDS
         if not remaining:
             self._complete(state, at, reason=Reason.DRAINED, message=_drained(at))
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,8 @@ from virtfn.model.handshake import (
     NODE_STATE_ANNOTATION,
     DrainState,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class DrainReport:
@@ -106,7 +109,9 @@ class DrainReport:
             self.say(state, Status.FALSE, reason=Reason.NOT_NEEDED, message=message)
 
     def tell(self, state: Object, *, level: EventType, reason: str, note: str, action: str = "DrainNode") -> None:
-        """Make an event about the node state."""
+        """Make an event about the node state, and a line in the log."""
+        log = logger.warning if level is EventType.WARNING else logger.info
+        log("%s: %s: %s", metadata_of(state).get("name"), reason, note)
         about = {**state, "apiVersion": NODE_STATES.api_version, "kind": NODE_STATES.kind}
         self._recorder.tell(about, level=level, reason=reason, action=action, note=note)
 
