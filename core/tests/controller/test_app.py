@@ -65,7 +65,9 @@ class Server:
         self.writes: list[str] = []
         self._lock = threading.Lock()
 
-    def request(self, method: str, *, path: str, body: Any = None, **_: Any) -> Reply:
+    def request(self, method: str, *, path: str, body: Any = None, before: Any = None, **_: Any) -> Reply:
+        if before is not None:
+            before()
         with self._lock:
             if "/leases" in path:
                 return self._on_lease(method, body)

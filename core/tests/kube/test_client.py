@@ -153,3 +153,17 @@ def test_a_guarded_client_asks_before_each_write_and_never_before_a_read(
             write()
     assert len(server.requests) == before
     assert client.delete(kit.widgets, name="a", namespace="there")
+
+
+def test_a_write_that_was_put_off_asks_again_before_it_is_sent(kit: Any, server: Any, client: KubeClient) -> None:
+    later = kit.refused(429, "TooManyRequests", headers={"Retry-After": "3"})
+    server.answer("DELETE", f"{PATH}/a", later, later)
+    rights = iter([True, True, False])
+
+    def ask() -> None:
+        if not next(rights):
+            raise LeaseLost("not ours any more")
+
+    with pytest.raises(LeaseLost):
+        client.guarded(ask).delete(kit.widgets, name="a", namespace="there")
+    assert len(server.asked("DELETE")) == 2

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from virtfn.errors import BadReply, NotFound
 from virtfn.kube.resource import Json, Resource, metadata_of
 
 if TYPE_CHECKING:
     from virtfn.kube.clock import Clock
-    from virtfn.kube.transport import Stream, Transport
+    from virtfn.kube.transport import Reply, Stream, Transport
 
 JSON = "application/json"
 PAGE_SIZE = 500
@@ -53,10 +53,14 @@ class KubeClient:
 
     def __init__(self, transport: Transport, *, before_write: Callable[[], None] | None = None) -> None:
         self._transport = transport
-        self._before_write = before_write or _nothing
+        self._before_write = before_write
 
     def guarded(self, before_write: Callable[[], None]) -> KubeClient:
-        """The same connections for somebody who may lose the right to write: asked before each write, it may raise."""
+        """The same connections for somebody who may lose the right to write.
+
+        It is asked each time before a write is sent, also once more when the server has put the write off, and may
+        raise.
+        """
         return KubeClient(self._transport, before_write=before_write)
 
     @property
@@ -213,11 +217,10 @@ class KubeClient:
         :param field_manager: who owns the fields, for those who apply later.
         :raises AlreadyExists: if there is one.
         """
-        self._before_write()
         metadata = metadata_of(body)
         name = str(metadata.get("name") or metadata.get("generateName", ""))
         namespace = namespace or str(metadata.get("namespace", ""))
-        return self._transport.request(
+        return self._send(
             "POST",
             path=resource.path(namespace=namespace),
             subject=resource.subject(namespace=namespace, name=name),
@@ -241,10 +244,9 @@ class KubeClient:
 
         :raises Conflict: if it has.
         """
-        self._before_write()
         metadata = metadata_of(body)
         name, namespace = str(metadata.get("name", "")), str(metadata.get("namespace", ""))
-        return self._transport.request(
+        return self._send(
             "PUT",
             path=resource.path(namespace=namespace, name=name, subresource=subresource),
             subject=resource.subject(namespace=namespace, name=name),
@@ -277,11 +279,10 @@ class KubeClient:
         :raises Conflict: if the body names a resource version that is no longer true, or, without `force`, if another
             manager owns a field.
         """
-        self._before_write()
         query = _managed(field_manager)
         if force:
             query["force"] = "true"
-        return self._transport.request(
+        return self._send(
             "PATCH",
             path=resource.path(namespace=namespace, name=name, subresource=subresource),
             subject=resource.subject(namespace=namespace, name=name),
@@ -312,7 +313,6 @@ class KubeClient:
         :param propagation: `Foreground`, `Background` or `Orphan`; empty for the kind's own way.
         :raises Conflict: if it is another object, or has changed.
         """
-        self._before_write()
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions"}
         expected = {"uid": uid, "resourceVersion": resource_version}
         if preconditions := {field: value for field, value in expected.items() if value}:
@@ -322,7 +322,7 @@ class KubeClient:
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
         try:
-            self._transport.request(
+            self._send(
                 "DELETE",
                 path=resource.path(namespace=namespace, name=name),
                 subject=resource.subject(namespace=namespace, name=name),
@@ -343,9 +343,7 @@ class KubeClient:
         patient: bool = True,
     ) -> Json:
         """Anything else, by its path: `/version`, `/api/v1`, and subresources with a body of another kind."""
-        if method != "GET":
-            self._before_write()
-        return self._transport.request(
+        return self._send(
             method,
             path=path,
             subject=subject,
@@ -354,6 +352,11 @@ class KubeClient:
             repeatable=method == "GET",
             patient=patient,
         ).json()
+
+    def _send(self, method: str, **words: Any) -> Reply:
+        if self._before_write is not None and method != "GET":
+            words["before"] = self._before_write
+        return self._transport.request(method, **words)
 
     def close(self) -> None:
         """Drop idle connections and end waits."""
@@ -374,7 +377,3 @@ def _selecting(*, labels: str, fields: str) -> dict[str, str]:
 
 def _managed(field_manager: str) -> dict[str, str]:
     return {"fieldManager": field_manager} if field_manager else {}
-
-
-def _nothing() -> None:
-    """Anybody may write."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
@@ -135,6 +135,7 @@ class Transport:
         timeout: float | None = None,
         repeatable: bool = False,
         patient: bool = True,
+        before: Callable[[], None] | None = None,
     ) -> Reply:
         """Send one request and read the whole answer.
 
@@ -142,12 +143,15 @@ class Transport:
         :param repeatable: doing it twice is the same as once, so that a kept connection which the server had closed
             meanwhile is no failure yet.
         :param patient: wait where the server says `Retry-After`; otherwise that is an error at once.
+        :param before: called each time before it is sent, the first time and after such a wait; what it raises ends it.
         :raises ClusterError: the subclass tells what to do about it.
         """
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         url = self._url(path, query=query)
         put_off = 0
         while True:
+            if before is not None:
+                before()
             response = self._send(
                 method, url=url, subject=subject, data=data, content_type=content_type, accept=accept,
                 timeout=timeout or self._settings.request_timeout, repeatable=repeatable,
