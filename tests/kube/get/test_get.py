@@ -12,9 +12,11 @@ import yaml
 from kube.bed.server import ALICE, STRANGER
 
 from virtfn.cli.exits import Exit
+from virtfn.cli.get_cluster import ClusterReader
 from virtfn.cluster.kinds import DAEMON_SETS, NODE_STATES, OPERATOR_CONFIGS, POLICIES, POOL_CONFIGS
+from virtfn.errors import Unavailable
 from virtfn.kube.client import KubeClient, PatchKind
-from virtfn.kube.clock import micro_time
+from virtfn.kube.clock import SystemClock, micro_time
 from virtfn.kube.resource import LEASES, NODES, PODS, Resource
 
 Get = Callable[..., Any]
@@ -143,6 +145,28 @@ def test_as_data_it_is_whole(get: Get, fresh: KubeClient) -> None:
     assert "n00" not in text
     assert "not shown: 15 in sync" in text
     assert "n14" in get("--all").out
+
+
+def test_it_looks_again_until_it_is_told_to_stop(get: Get, fresh: KubeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    def wait(_: object, event: object, *, seconds: float) -> bool:
+        waits.append(seconds)
+        if len(waits) == 1:
+            put_state(fresh, "n2", IN_SYNC)
+        elif len(waits) == 2:
+            monkeypatch.setattr(ClusterReader, "read", lambda *_, **__: (_ for _ in ()).throw(Unavailable("away")))
+        else:
+            raise KeyboardInterrupt
+        return False
+
+    put_state(fresh, "n1", IN_SYNC)
+    monkeypatch.setattr(SystemClock, "wait", wait)
+    ended = get("-n one --watch 0.1")
+    assert ended.code == 130
+    assert ended.out.index("1 node: 1 in sync") < ended.out.index("2 nodes: 2 in sync")
+    assert "away [Unavailable]" in ended.err
+    assert waits == [2.0, 2.0, 2.0]  # each look reads everything: not more often than that
 
 
 def test_one_node_is_told_with_the_pods_that_have_its_vfs(get: Get, fresh: KubeClient) -> None:

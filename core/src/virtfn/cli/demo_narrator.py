@@ -11,6 +11,7 @@ from typing import Any, Self
 from virtfn.cli.context import Context
 from virtfn.cli.get_judging import node_report
 from virtfn.cli.get_report import NodeReport
+from virtfn.cli.get_view import number_of
 from virtfn.cluster.kinds import NODE_STATES
 from virtfn.kube.client import KubeClient
 from virtfn.kube.clock import SystemClock
@@ -91,13 +92,14 @@ def differences(old: NodeReport | None, new: NodeReport) -> Iterator[tuple[str, 
         yield "the controller has made its node state", ""
     elif old.generation != new.generation:
         configured = [pf for pf in new.pfs if pf.wanted_vfs is not None]
-        wanted = [f"{pf.name} {pf.wanted_vfs} VFs {pf.wanted_eswitch_mode}" for pf in configured]
+        wanted = [f"{pf.name} {pf.wanted_vfs} VFs {pf.wanted_eswitch_mode}".strip() for pf in configured]
         yield f"wanted by its spec: {', '.join(wanted) or 'nothing any more'}", ""
     if new.pfs and not (old and old.pfs):
-        yield f"its daemon reports {len(new.pfs)} PFs: {', '.join(pf.name for pf in new.pfs)}", ""
+        yield f"its daemon reports {number_of(len(new.pfs), 'PF')}: {', '.join(pf.name for pf in new.pfs)}", ""
     if new.plan is not None and (old is None or old.plan is None or old.plan.digest != new.plan.digest):
-        lost = f", {len(new.plan.affects)} VFs lose traffic" if new.plan.affects else ""
-        yield f"plan {new.plan.digest}: {new.plan.count} steps, disruption {new.plan.disruption}{lost}", "yellow"
+        lost = f", {number_of(len(new.plan.affects), 'VF')} lose traffic" if new.plan.affects else ""
+        steps = number_of(new.plan.count, "step")
+        yield f"plan {new.plan.digest}: {steps}, disruption {new.plan.disruption}{lost}", "yellow"
     before = old.needs if old is not None else DrainState.IDLE
     if new.needs != before:
         yield f"needs {new.needs}", ""

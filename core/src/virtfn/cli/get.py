@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from virtfn.cli.context import Context
 from virtfn.cli.exits import Exit
 from virtfn.cli.output import print_data
+from virtfn.errors import VirtfnError
 
 if TYPE_CHECKING:
+    from virtfn.cli.get_cluster import ClusterReader
     from virtfn.cli.get_report import ClusterReport
 
 WIDTH = 100
@@ -58,19 +60,34 @@ def run(context: Context, args: argparse.Namespace) -> Exit:
     client = connect(configured, user_agent="virtfn-get", random=Random())
     namespace = args.namespace or os.environ.get("NAMESPACE", "")
     reader = ClusterReader(client, server=configured.host)
-    never = threading.Event()
     try:
+        if args.watch is None:
+            show(context, reader.read(namespace=namespace, node=args.node), args)
+            return Exit.OK
+        never = threading.Event()
         while True:
-            report = reader.read(namespace=namespace, node=args.node)
-            if args.watch is not None and context.console.is_terminal:
-                context.console.clear()
-            show(context, report, args)
-            if args.watch is None:
-                return Exit.OK
-            context.stdout.flush()
+            _look_again(context, reader, args, namespace=namespace)
             client.clock.wait(never, seconds=max(args.watch, LEAST_SECONDS))
     finally:
         client.close()
+
+
+def _look_again(context: Context, reader: ClusterReader, args: argparse.Namespace, *, namespace: str) -> None:
+    """Once more; a server that is away now is told of, and is there again at some time.
+
+    :raises VirtfnError: what waiting does not mend.
+    """
+    try:
+        report = reader.read(namespace=namespace, node=args.node)
+    except VirtfnError as error:
+        if not error.retryable:
+            raise
+        context.error_console.print(f"{error} [{error.reason}]", style="red")
+        return
+    if context.console.is_terminal:
+        context.console.clear()
+    show(context, report, args)
+    context.stdout.flush()
 
 
 def show(context: Context, report: ClusterReport, args: argparse.Namespace) -> None:

@@ -106,7 +106,7 @@ def _head(report: ClusterReport, *, width: int) -> list[Text]:
 
 
 def _counts(report: ClusterReport) -> Text:
-    line = Text(_number(len(report.nodes), "node"), style="bold")
+    line = Text(number_of(len(report.nodes), "node"), style="bold")
     parts = [Text(f"{number:,} {word}", style=_COLOURS[Standing(word)]) for word, number in report.counts.items()]
     return line + Text(": ") + Text(", ").join(parts) if parts else line
 
@@ -163,7 +163,9 @@ def _said_first(node: NodeReport) -> str:
             vfs = sum(pf.num_vfs for pf in node.pfs)
             wanted = [pf for pf in node.pfs if pf.wanted_vfs is not None]
             return (
-                f"{_number(len(wanted), 'PF')} as wanted, {_number(vfs, 'VF')}" if wanted else "nothing is wanted of it"
+                f"{number_of(len(wanted), 'PF')} as wanted, {number_of(vfs, 'VF')}"
+                if wanted
+                else "nothing is wanted of it"
             )
         case _:
             found = node.condition("Ready")
@@ -209,7 +211,7 @@ def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) 
     if node.standing is Standing.BLOCKED:
         for attempt in node.attempts:
             seen = f"; seen after it: {attempt.seen}" if attempt.seen else ""
-            add(f"{attempt.kind} tried {_number(attempt.count, 'time')}, last {attempt.last}: {attempt.cause}{seen}")
+            add(f"{attempt.kind} tried {number_of(attempt.count, 'time')}, last {attempt.last}: {attempt.cause}{seen}")
         lines.append(Text("  to let it be tried again:"))
         command = f"kubectl annotate -n {report.namespace} sriovnetworknodestate {node.name} --overwrite"
         lines.append(Text(f"    {command} {RETRY_ANNOTATION}={report.at:%Y%m%dT%H%M%SZ}"))  # to be copied: not folded
@@ -221,14 +223,16 @@ def _plan(plan: PlanReport, *, width: int) -> list[Text]:
     if plan.affects:
         shown = ", ".join(plan.affects[:MOST_ADDRESSES])
         rest = len(plan.affects) - MOST_ADDRESSES
-        lost = f", {_number(len(plan.affects), 'VF')} lose traffic: {shown}" + (f" and {rest} more" if rest > 0 else "")
-    text = f"  plan {plan.digest}: {_number(plan.count, 'step')}, disruption {plan.disruption}{lost}"
+        lost = f", {number_of(len(plan.affects), 'VF')} lose traffic: {shown}" + (
+            f" and {rest} more" if rest > 0 else ""
+        )
+    text = f"  plan {plan.digest}: {number_of(plan.count, 'step')}, disruption {plan.disruption}{lost}"
     lines = _folded(text, width=width, indent=4)
     for step in plan.steps[:MOST_STEPS]:
         what = f"    {step.target}: {step.op}, {step.disruption}"
         lines += _folded(f"{what}: {step.why}" if step.why else what, width=width, indent=6)
     if (rest := plan.count - min(len(plan.steps), MOST_STEPS)) > 0:
-        lines.append(Text(f"    and {_number(rest, 'more step', 'more steps')}"))
+        lines.append(Text(f"    and {number_of(rest, 'more step', 'more steps')}"))
     return lines
 
 
@@ -264,7 +268,7 @@ def _pf_table(nodes: Sequence[NodeReport], *, width: int, whole: bool) -> list[T
             rows.append(_Row(tuple(Text(cell, style=style if cell == cells[3] else "") for cell in cells), groups))
     lines = _table(("NODE", "PF", "NETDEV", "VFS", "MODE", "LINK", "VF GROUPS"), rows, width=width) if rows else []
     if left_out:
-        lines.append(Text(f"{_number(left_out, 'PF')} without VFs and without policy not shown", style="dim"))
+        lines.append(Text(f"{number_of(left_out, 'PF')} without VFs and without policy not shown", style="dim"))
     return lines
 
 
@@ -360,7 +364,7 @@ def _policy_state(policy: PolicyReport) -> tuple[str, str]:
     if not policy.matched_nics:
         return "selects no NIC", "yellow"
     if policy.mismatches:
-        return f"selects no NIC on {_number(len(policy.mismatches), 'node')}", "yellow"
+        return f"selects no NIC on {number_of(len(policy.mismatches), 'node')}", "yellow"
     return "ok", "green"
 
 
@@ -427,5 +431,6 @@ def _folded(text: str, *, width: int, indent: int = 0, style: str = "") -> list[
     return [Text(line, style=style) for line in found]
 
 
-def _number(count: int, what: str, many: str = "") -> str:
+def number_of(count: int, what: str, many: str = "") -> str:
+    """`1 node`, `5,000 nodes`; `many` where the plural is another word."""
     return f"{count:,} {what if count == 1 else many or f'{what}s'}"
