@@ -59,6 +59,12 @@ def test_what_is_there_already_is_not_written(kit: Any, server: Any, applier: Ap
     assert tally.counted("writes_saved", of="widgets.example.org") == 1
 
 
+def test_an_item_of_a_list_says_neither_its_version_nor_its_kind(kit: Any, server: Any, applier: Applier) -> None:
+    live = dict(applier.apply(kit.widgets, wanted=wanted(spec={"n": 1}), live=None).thing)
+    del live["apiVersion"], live["kind"]
+    assert applier.apply(kit.widgets, wanted=wanted(spec={"n": 1}), live=live).outcome is Outcome.UNCHANGED
+
+
 @pytest.mark.parametrize(
     "drift",
     [

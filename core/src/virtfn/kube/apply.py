@@ -86,7 +86,8 @@ class Applier:
             **wanted,
             "metadata": {**metadata, "annotations": annotations},
         }
-        if live is not None and covers(live, body):
+        # Items of a list of the server's own kinds are without the first two.
+        if live is not None and covers({"apiVersion": body["apiVersion"], "kind": body["kind"], **live}, body):
             return self._unchanged(resource, live=live)
         namespace, name = split_key(key_of(wanted))
         made = self._client.patch(
