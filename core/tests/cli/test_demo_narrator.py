@@ -46,9 +46,7 @@ def told(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
             state(neededState="Drain_Required"),
             state(
                 neededState="Drain_Required",
-                conditions=[
-                    {"type": "Drained", "status": "False", "reason": "WaitingForSlot", "message": "one at a time"}
-                ],
+                conditions=[{"type": "Drained", "status": "False", "reason": "WaitingForSlot", "message": "in turn"}],
             ),
             ["WaitingForSlot: in turn"],
         ),
