@@ -235,6 +235,10 @@ def test_a_blocked_node_is_told_with_attempts_and_the_command_that_lets_it_try_a
         (state("n", observedGeneration=1), "has looked at generation 1 of 2"),
         (state("n", "InProgress", neededState="Drain_Required"), "the controller has not said anything yet"),
         (
+            state("n", "InProgress", condition("Drained", "False", "NotNeeded"), neededState="Drain_Required"),
+            "the controller has not said anything yet",  # but of what was before
+        ),
+        (
             state("n", "InProgress", condition("Drained", "False", "EvictionBlocked", "db-0: budget db"),
                   neededState="Drain_Required", current="Draining"),
             "EvictionBlocked: db-0: budget db",

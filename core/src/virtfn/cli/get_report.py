@@ -48,7 +48,7 @@ class ConditionReport:
     @property
     def is_trouble(self) -> bool:
         """Whether it says that something is not as it should be."""
-        return self.status == ("True" if self.type in GOOD_WHEN_FALSE else "False")
+        return self.reason != NOT_NEEDED and self.status == ("True" if self.type in GOOD_WHEN_FALSE else "False")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Final
 from rich.text import Text
 
 from virtfn.cli.get_report import (
+    NOT_NEEDED,
     ClusterReport,
     ConditionReport,
     GroupReport,
@@ -50,6 +51,16 @@ _COLOURS: Final = {
     Standing.GONE: "dim",
     Standing.IN_SYNC: "green",
 }
+_TELLING: Final = {
+    Standing.BLOCKED: "Blocked",
+    Standing.FAILED: "Ready",
+    Standing.NOT_READY: "Ready",
+    Standing.WAITING: "Drained",
+    Standing.DRAINING: "Drained",
+    Standing.IN_PROGRESS: "Ready",
+    Standing.DRIFTED: "Drifted",
+}
+"""The condition whose reason tells why a node stands so."""
 
 
 def view(report: ClusterReport, *, width: int, whole: bool = False, vfs: bool = False) -> list[Text]:
@@ -143,8 +154,6 @@ def _nodes(report: ClusterReport, shown: Sequence[NodeReport], *, width: int) ->
 def _said_first(node: NodeReport) -> str:
     """The reason in a line."""
     match node.standing:
-        case Standing.BLOCKED:
-            found = node.condition("Blocked")
         case Standing.FAILED:
             return node.error or _told(node.condition("Ready")) or "it does not say why"
         case Standing.SILENT:
@@ -154,9 +163,10 @@ def _said_first(node: NodeReport) -> str:
             return f"its daemon has looked at generation {seen} of {newest}: does its pod run?"
         case Standing.WAITING | Standing.DRAINING:
             who = "an external drainer" if node.external_drainer else "the controller"
-            return _told(node.condition("Drained")) or f"{node.needs}, and {who} has not said anything yet"
-        case Standing.DRIFTED:
-            found = node.condition("Drifted")
+            drained = node.condition("Drained")
+            if drained is None or drained.reason == NOT_NEEDED:
+                return f"{node.needs}, and {who} has not said anything yet"
+            return _told(drained)
         case Standing.GONE:
             return f"the node is not there; its node state is kept until {node.kept_until}"
         case Standing.IN_SYNC:
@@ -167,9 +177,7 @@ def _said_first(node: NodeReport) -> str:
                 if wanted
                 else "nothing is wanted of it"
             )
-        case _:
-            found = node.condition("Ready")
-    return _told(found) or node.error or "it does not say why"
+    return _told(node.condition(_TELLING[node.standing])) or node.error or "it does not say why"
 
 
 def _told(condition: ConditionReport | None) -> str:
@@ -197,8 +205,6 @@ def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) 
     for condition in node.conditions:
         if not condition.is_trouble or _told(condition) == said:
             continue
-        if condition.type == "Drained" and node.needs == DrainState.IDLE == node.drain:
-            continue  # nobody wants it drained
         if not condition.message or condition.message not in node.error:
             add(f"{condition.type} {condition.status}, {_told(condition)}")
     if node.error and node.error not in said:
@@ -241,8 +247,8 @@ def _not_shown(nodes: Sequence[NodeReport], shown: Sequence[NodeReport], *, widt
     rest: Counter[str] = Counter()
     for node in nodes:
         if node.name not in there:
-            drained = node.condition("Drained") if node.standing in (Standing.WAITING, Standing.DRAINING) else None
-            rest[f"{node.standing} ({drained.reason})" if drained is not None else node.standing.value] += 1
+            telling = node.condition(_TELLING.get(node.standing, ""))
+            rest[f"{node.standing} ({telling.reason})" if telling is not None else node.standing.value] += 1
     if not rest:
         return []
     words = ", ".join(f"{number:,} {word}" for word, number in rest.most_common())
