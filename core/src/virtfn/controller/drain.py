@@ -52,6 +52,8 @@ SLOTS: Final = ""
 """The key in whose turn slots are given. No node has this name."""
 SLOTS_SECONDS: Final = 30.0
 """Between two looks at the slots while nodes wait; whatever frees one makes for an earlier look."""
+SLOTS_REST: Final = 4.0
+"""After a look at the slots, so many times as long as it took."""
 STALE_SECONDS: Final = 2.0
 """To a look at a node whose objects have changed since the views saw them."""
 WAITING_SECONDS: Final = 300.0
@@ -101,6 +103,7 @@ class DrainReconciler:
         self._report = DrainReport(services)
         self._slots = SlotKeeper(services, views)
         self._has_looked = False
+        self._slots_from = 0.0
         self._polls: dict[str, tuple[object, Backoff]] = {}
         self._plugin_since: dict[str, float] = {}
 
@@ -137,6 +140,9 @@ class DrainReconciler:
     # --- slots --------------------------------------------------------------------------------------------------------
 
     def _give_slots(self) -> float | None:
+        begun = self._services.clock.monotonic()
+        if begun < self._slots_from:
+            return self._slots_from - begun
         if not self._has_looked:
             for name in self._slots.look_first():
                 self.queue.add(name)
@@ -144,6 +150,9 @@ class DrainReconciler:
         table, news = self._slots.give(self._terms(granted=False))
         for name in news:
             self.queue.add(name)
+        # With thousands that wait a look takes a while, and each drain that ends wants one: no more than a fifth of all.
+        now = self._services.clock.monotonic()
+        self._slots_from = now + SLOTS_REST * (now - begun)
         waiting = len(table.verdicts) - len(table.chosen)
         self._services.meter.level("drains_waiting", waiting)
         return SLOTS_SECONDS if waiting else None

@@ -109,8 +109,11 @@ def judge(members: Iterable[Member], pools: Pools) -> Table:
     for group in (*groups.values(), default):
         granted = group.choose()
         chosen += granted
+        names = {member.name for member in granted}
         verdicts |= {member.name: Verdict(Ruling.GRANTED) for member in granted}
-        verdicts |= {member.name: group.refusal() for member in group.waiting if member not in granted}
+        refused = [member.name for member in group.waiting if member.name not in names]
+        if refused:
+            verdicts |= dict.fromkeys(refused, group.refusal())
     chosen.sort(key=lambda each: (not each.since, each.since, each.name))
     return Table(tuple(member.name for member in chosen), verdicts)
 
