@@ -150,7 +150,7 @@ class DrainReconciler:
         table, news = self._slots.give(self._terms(granted=False))
         for name in news:
             self.queue.add(name)
-        # With thousands that wait a look takes a while, and each drain that ends wants one: no more than a fifth of all.
+        # With thousands that wait a look takes a while, and each drain that ends wants one: a fifth of all time at most
         now = self._services.clock.monotonic()
         self._slots_from = now + SLOTS_REST * (now - begun)
         waiting = len(table.verdicts) - len(table.chosen)
