@@ -116,8 +116,8 @@ def test_nothing_is_said_that_the_server_would_drop(name: str) -> None:
             return [found for key, inner in value.items() for found in empties(inner, f"{path}.{key}")]
         if isinstance(value, list):
             return [found for inner in value for found in empties(inner, f"{path}[]")]
-            # Of these the server tells false from nothing.
-            is_empty = value in ("", None) or (value is False and not path.endswith(("Token", "Escalation")))
+        # Of these the server tells false from nothing.
+        is_empty = value in ("", None) or (value is False and not path.endswith(("Token", "Escalation")))
         return [path] if is_empty and not path.endswith(".values[]") else []
 
     settings = OperandSettings("d", "p", device_plugin_image="x", cni_images=ALL_CNI, daemon_variables={"EMPTY": ""})
