@@ -265,3 +265,21 @@ def test_events_are_told_for_new_states_and_not_for_numbers(kit: Any, cluster: A
         ("Warning", "ReadyAdded"), ("Normal", "ReadyChanged"), ("Normal", "ReadyChanged")
     ]  # fmt: skip
     assert told[-1][2] == "2 nodes in sync, 2 NICs selected"
+
+
+def test_nodes_are_counted_by_how_far_they_are(kit: Any, cluster: Any, running: Any) -> None:
+    cluster.policy("a")
+    for number in range(4):
+        cluster.node(f"n{number}")
+    running()
+    for number in range(4):
+        report(cluster, f"n{number}", kit.nic())
+    running()
+    report(cluster, "n0", kit.nic())
+    report(cluster, "n1", kit.nic(), syncStatus="Failed", conditions=[{"type": "Blocked", "status": "True"}])
+    running()
+    seen = {word: cluster.tally.last_level("nodes", of=word) for word in ("done", "waiting", "failed", "blocked")}
+    assert seen == {"done": 1, "waiting": 2, "failed": 1, "blocked": 1}
+    report(cluster, "n1", kit.nic(), syncStatus="Failed", conditions=[{"type": "Blocked", "status": "False"}])
+    running()
+    assert cluster.tally.last_level("nodes", of="blocked") == 0

@@ -9,6 +9,7 @@ tenth of the time.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from virtfn.controller.rendering import CurrentRendering, Rendering, interfaces_
 from virtfn.controller.reporting import ACTION
 from virtfn.controller.services import Services, View
 from virtfn.errors import Conflict, InvalidDocument, NotFound, VirtfnError
-from virtfn.kube.conditions import Condition, Status, condition_of, merge_conditions
+from virtfn.kube.conditions import Condition, Status, condition_of, holds, merge_conditions
 from virtfn.kube.events import EventType
 from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
@@ -40,6 +41,8 @@ NODES_A_SECOND: Final = 200.0
 """When nodes report, a turn waits for more of them: this many take a second."""
 SHARE: Final = 10.0
 """A turn that took so long is followed by a rest so many times as long."""
+BLOCKED: Final = "Blocked"
+"""Condition of a node state: a drain or reboot was given up, because it had no effect."""
 _WATCHED: Final = ("syncStatus", "lastSyncError", "observedGeneration")
 
 
@@ -132,14 +135,20 @@ class PolicyStatusReconciler:
                 summary.faults.setdefault(problem.reason, f"{where}{problem.message}{hint}")
         usable = {each.policy.name for each in ready.policies}
         known: dict[tuple[Any, ...], Mapping[str, Facts]] = {}
+        counted: Counter[Sync] = Counter()
         for node in self._nodes.objects():
             labels = labels_of(node)
             if not has_daemon(labels, selector=rendering.inputs.node_selector):
                 continue
             seen, facts_by_name = self._look(node, labels, rendering, known)
+            counted[seen.sync] += 1
             for name, facts in facts_by_name.items():
                 if name in usable:
                     summaries[name].add(seen, facts)
+        for sync in Sync:
+            self._services.meter.level("nodes", counted[sync], of=sync.value)
+        blocked = sum(1 for state in self._states.objects() if holds(state, name=BLOCKED))
+        self._services.meter.level("nodes", blocked, of="blocked")
         return summaries
 
     def _look(
@@ -210,7 +219,8 @@ def _generation(thing: Object) -> tuple[Any, Any]:
 def _told(state: Object) -> tuple[Any, ...]:
     status = state.get("status")
     told = status if isinstance(status, Mapping) else {}
-    return (metadata_of(state).get("generation"), interfaces_of(state), *map(told.get, _WATCHED))
+    blocked = holds(state, name=BLOCKED)
+    return (metadata_of(state).get("generation"), interfaces_of(state), blocked, *map(told.get, _WATCHED))
 
 
 def _seen(name: str, state: Object | None, wanted: Object) -> NodeSeen:
