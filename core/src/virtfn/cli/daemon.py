@@ -130,13 +130,16 @@ def _serve(context: Context, args: argparse.Namespace, settings: DaemonSettings,
 
     meter = PrometheusMeter()
     daemon = _daemon(context, settings, client, meter)
-    health = HealthServer(
-        address=args.health_address,
-        port=args.health_port,
-        live=daemon.live(),
-        ready=daemon.ready(),
-        metrics=meter.text,
-    )
+    try:
+        health = HealthServer(
+            address=args.health_address,
+            port=args.health_port,
+            live=daemon.live(),
+            ready=daemon.ready(),
+            metrics=meter.text,
+        )
+    except OSError as error:
+        raise RequestError(f"--health-port {args.health_port}: cannot listen there ({error.strerror})") from error
     stop = threading.Event()
     stop_on_signals(stop)
     health.start()
@@ -154,11 +157,9 @@ def _once(context: Context, daemon: Daemon) -> Exit:
     from virtfn.daemon.status import judge_report
 
     turn = daemon.once()
-    if turn.look is None:
-        return Exit.HOST
-    judged = judge_report(turn.look.report)
-    console = context.console
-    console.print(f"{judged.sync.value}: {judged.error or judged.message}")
+    if turn.look is not None and (turn.look.decision is not None or turn.look.report.refused):
+        judged = judge_report(turn.look.report)
+        context.console.print(f"{judged.sync.value}: {judged.error or judged.message}")
     return exit_of_turn(turn)
 
 
@@ -173,7 +174,7 @@ def exit_of_turn(turn: Turn) -> Exit:
         return Exit(exit_of_reason(report.refused_reason))
     decision = report.decision
     if decision is None:
-        return Exit.OK
+        raise RequestError("nobody says what is wanted of this node: everything stays as it is")
     if errors := errors_of(decision.problems):
         return exit_of_problems(errors)
     if decision.failure is not None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from virtfn.cluster.kinds import NODE_STATES
 from virtfn.daemon.loop import LoopSettings, NodeLoop, Teller, Turn
+from virtfn.daemon.memory import give_back
 from virtfn.daemon.publisher import FIELD_MANAGER, LogTeller, Publisher
 from virtfn.daemon.record import RecordFile
 from virtfn.daemon.sources import ConfigMapSource, FileSource, NodeStateSource, Source
@@ -229,6 +230,8 @@ class Daemon:
             turn = self._loop.turn()
         finally:
             self._begun, self._ended = None, self._clock.monotonic()
+        if not self._done_once.is_set() or turn.outcome is not None:
+            give_back()
         self._done_once.set()
         return turn.again
 

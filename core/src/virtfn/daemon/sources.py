@@ -13,9 +13,14 @@ from virtfn.kube.resource import Object, metadata_of, uid_of
 from virtfn.model import Inventory
 from virtfn.model.crd import SriovNetworkNodePolicy, SriovNetworkNodeState
 from virtfn.policy import load_documents, render_node_state, state_of
+from virtfn.policy.yaml_text import parse_yaml
 
 CONFIG_MAP: Final = "sriov-configmap"
 """The ConfigMap's name, where none is given."""
+
+
+_SPEC_FIELDS: Final = frozenset({"interfaces", "bridges", "system"})
+"""Of a node state's `spec`, which peers write by itself."""
 
 
 class Source(Protocol):
@@ -91,9 +96,11 @@ def request_from(text: str, *, name: str, inventory: Inventory) -> Request:
     :param name: of the text, for messages.
     :raises RequestError: it cannot be understood.
     """
-    bare = _bare_spec(text)
-    if bare is not None:
-        return Request(bare)
+    found = parse_yaml(text, source=name)
+    if not found:
+        return Request({})
+    if len(found) == 1 and isinstance(spec := found[0][1], Mapping) and spec and spec.keys() <= _SPEC_FIELDS:
+        return Request(spec)
     documents = load_documents(text, source=name)
     policies = [document.object for document in documents if isinstance(document.object, SriovNetworkNodePolicy)]
     states = [document.object for document in documents if isinstance(document.object, SriovNetworkNodeState)]
@@ -106,18 +113,3 @@ def request_from(text: str, *, name: str, inventory: Inventory) -> Request:
         )
     rendered = render_node_state(policies, node=None, state=state_of(inventory))
     return Request(rendered.spec, problems=tuple(rendered.problems))
-
-
-def _bare_spec(text: str) -> Mapping[str, object] | None:
-    """The content of a node state's `spec`, as peers write it; None if the text is something else."""
-    if "apiVersion" in text:
-        return None
-    import yaml
-
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None  # whoever reads documents says better what is wrong
-    if found is None:
-        return {}
-    return found if isinstance(found, Mapping) and set(found) <= {"interfaces", "bridges", "system"} else None
