@@ -112,6 +112,7 @@ class Daemon:
         self._begun: float | None = None
         self._ended: float = self._clock.monotonic()
         self._done_once = threading.Event()
+        self._started = False
 
     def _surroundings(self, client: KubeClient | None) -> tuple[Source, Teller]:
         settings = self._settings
@@ -169,6 +170,7 @@ class Daemon:
 
     def start(self) -> None:
         """Begin, on threads of its own."""
+        self._started = True
         if self._recorder is not None:
             self._recorder.start()
         if self._reflector is not None:
@@ -178,6 +180,8 @@ class Daemon:
 
     def stop(self, *, seconds: float = _STOP_SECONDS) -> bool:
         """End; whether all threads have ended in that time."""
+        if not self._started:
+            return True
         if self._reflector is not None:
             self._reflector.stop()
         ended = self._workers.stop(seconds=seconds, drain=False)
@@ -202,7 +206,7 @@ class Daemon:
         return {"first look": lambda: "" if self._done_once.is_set() else "the node was not looked at yet"}
 
     def _watch_trouble(self) -> str:
-        if self._reflector is None or not self._reflector.join(seconds=0):
+        if self._reflector is None or not self._started or not self._reflector.join(seconds=0):
             return ""
         return "the watch's thread is dead"
 
