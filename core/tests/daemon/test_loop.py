@@ -358,3 +358,28 @@ def test_a_disk_that_is_full_is_told_and_nothing_is_done(rig: Rig) -> None:
     folder.unlink()
     rig.turn()
     assert rig.vfs() == 2
+
+
+def test_a_bug_is_told_too(rig: Rig) -> None:
+    rig.want(rig.interface(vfs=2))
+    rig.turn()
+    read = rig.read
+    rig.read = lambda inventory: 1 / 0
+    turn = rig.turn()
+    assert turn.look is None
+    assert (rig.status.sync_status, rig.judged.reason) == ("Failed", "InternalError")
+    assert "ZeroDivisionError" in rig.status.last_sync_error
+    rig.read = read
+    rig.turn()
+    assert rig.status.sync_status == "Succeeded"
+
+
+def test_what_the_device_plugin_cannot_offer_is_told(rig: Rig) -> None:
+    wanted = rig.interface(vfs=2)
+    wanted["vfGroups"][0]["resourceName"] = "no.dots"
+    rig.want(wanted)
+    rig.turn()
+    assert rig.vfs() == 2
+    assert rig.status.sync_status == "Failed"
+    assert "cannot be a resource's name" in rig.status.last_sync_error
+    assert not rig.offer.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ from virtfn.kube.access import configuration, connect
 from virtfn.kube.client import KubeClient
 from virtfn.kube.meter import Tally
 from virtfn.kube.queue import QueueSettings
-from virtfn.kube.resource import Json, Object
+from virtfn.kube.resource import CONFIG_MAPS, Json, Object
 from virtfn.model import PciAddress, PciId
 from virtfn.model.handshake import CURRENT_STATE_ANNOTATION, DESIRED_STATE_ANNOTATION, DRAINED_FOR_ANNOTATION
 from virtfn.node import Node
@@ -163,6 +164,12 @@ class Bench:
     def condition(self, name: str) -> Json:
         return next((c for c in self.status.get("conditions", ()) if c["type"] == name), {})
 
+    def say(self, node: str, wanted: Json) -> None:
+        """What a ConfigMap says of a node."""
+        self.client.patch(
+            CONFIG_MAPS, name="sriov-configmap", namespace=self.namespace, body={"data": {node: json.dumps(wanted)}}
+        )
+
     # --- the node -----------------------------------------------------------------------------------------------------
 
     @property
@@ -203,6 +210,12 @@ class Bench:
                 return state
             if time.monotonic() > end:
                 raise AssertionError(f"{what or 'it'} did not come; the node state is {state}")
+            time.sleep(0.05)
+
+    def until_vfs(self, count: int) -> None:
+        end = time.monotonic() + PATIENCE
+        while self.vfs() != count:
+            assert time.monotonic() < end, f"there are {self.vfs()} VFs, not {count}"
             time.sleep(0.05)
 
     def until_synced(self, generation: int) -> Json:

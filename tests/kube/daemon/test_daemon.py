@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from kube.daemon.conftest import NAME, OTHER_PF, Bench, interface
 
 from virtfn.cluster.kinds import NODE_STATES
+from virtfn.daemon.decision import Rules
+from virtfn.daemon.gate import Disrupt
 from virtfn.kube.apply import Applier
-from virtfn.kube.resource import EVENTS
+from virtfn.kube.resource import CONFIG_MAPS, EVENTS
 
 
 def test_from_a_node_state_to_vfs_and_back(bench: Bench) -> None:
@@ -196,3 +199,20 @@ def test_a_restart_in_the_middle(bench: Bench) -> None:
     bench.begin()
     bench.until_synced(2)
     assert all(vf.driver == "igbvf" for vf in bench.machine.pf(bench.pf).vfs)
+
+
+def test_a_config_map_in_place_of_the_node_state(bench: Bench) -> None:
+    body = {"metadata": {"name": "sriov-configmap", "namespace": bench.namespace}, "data": {}}
+    bench.client.create(CONFIG_MAPS, body=body)
+    bench.settings = replace(bench.settings, config_map="sriov-configmap")
+    bench.begin(rules=Rules(disrupt=Disrupt.IF_FREE))
+    bench.say(NAME, {"interfaces": [interface(vfs=2)]})
+    bench.until_vfs(2)
+    bench.say(NAME, {"interfaces": [interface(vfs=3)]})
+    bench.until_vfs(3)
+    bench.say("another-node", {"interfaces": []})
+    bench.quiet()
+    assert bench.vfs() == 3
+    bench.say(NAME, {"interfaces": []})
+    bench.until_vfs(0)
+    assert bench.client.find(NODE_STATES, name=NAME, namespace=bench.namespace) is None

@@ -175,7 +175,7 @@ def exit_of_turn(turn: Turn) -> Exit:
     decision = report.decision
     if decision is None:
         raise RequestError("nobody says what is wanted of this node: everything stays as it is")
-    if errors := errors_of(decision.problems):
+    if errors := errors_of((*decision.problems, *report.offer_problems)):
         return exit_of_problems(errors)
     if decision.failure is not None:
         return exit_of_reason(decision.failure.reason)

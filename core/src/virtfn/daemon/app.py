@@ -236,7 +236,8 @@ class Daemon:
             self._begun, self._ended = None, self._clock.monotonic()
         if not self._done_once.is_set() or turn.outcome is not None:
             give_back()
-        self._done_once.set()
+        if turn.look is not None:
+            self._done_once.set()
         return turn.again
 
     def once(self, *, seconds: float = 30.0) -> Turn:

@@ -162,8 +162,10 @@ class NodeLoop:
             raise
         except VirtfnError as error:  # the machine, the journal or a plugin failed as a whole
             logger.error("%s", error)
-            self._troubles += 1
-            return self._trouble(error)
+            return self._trouble(str(error), error.reason)
+        except Exception as error:  # a bug is told where people look, too
+            logger.exception("a bug in virtfn")
+            return self._trouble(f"a bug in virtfn, please report it: {error!r}", VirtfnError.reason)
         self._troubles = 0
         return turn
 
@@ -222,6 +224,7 @@ class NodeLoop:
             generation=seen.request.generation if seen.request is not None else 0,
             attempts=self._memory.record.attempts,
             device_plugin=self._offer.status,
+            offer_problems=self._offer.problems,
         )
         if seen.request is None or seen.reading is None:
             if seen.refused is not None:
@@ -359,7 +362,7 @@ class NodeLoop:
         if self._offer_file is not None and write_offer(offer, self._offer_file):
             logger.info("the device plugin offers: %s", ", ".join(offer.status.resources) or "nothing")
         self._offer = offer
-        return replace(look, report=replace(look.report, device_plugin=offer.status))
+        return replace(look, report=replace(look.report, device_plugin=offer.status, offer_problems=offer.problems))
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
@@ -374,11 +377,12 @@ class NodeLoop:
         self._meter.level("breaker_open", decision is not None and bool(decision.blocked))
         self._teller.publish(report)
 
-    def _trouble(self, error: VirtfnError) -> Turn:
+    def _trouble(self, message: str, reason: str) -> Turn:
         """Nothing could be done at all: say so, and try again later and later."""
+        self._troubles += 1
         pause = min(self._settings.retry_least * 2.0 ** min(self._troubles - 1, 30), self._settings.retry_most)
         if self._last is not None:
-            self._publish(replace(self._last, refused=str(error), refused_reason=error.reason, acting=False))
+            self._publish(replace(self._last, refused=message, refused_reason=reason, acting=False, rebooting=False))
         return Turn(pause, None)
 
     def _pause(self, look: Look) -> float:

@@ -15,7 +15,7 @@ from virtfn.daemon.record import Attempt
 from virtfn.daemon.request import errors_of
 from virtfn.journal import Record
 from virtfn.kube.conditions import Condition, Status
-from virtfn.model import Disruption, Inventory, PciAddress
+from virtfn.model import Disruption, Inventory, PciAddress, Problem
 from virtfn.model.crd import AttemptStatus, DevicePluginStatus, InterfaceStatus, NodeStateStatus
 from virtfn.model.handshake import DrainState, SyncStatus
 from virtfn.policy import status_interfaces
@@ -48,6 +48,8 @@ class Report:
     rebooting: bool = False
     attempts: tuple[Attempt, ...] = ()
     device_plugin: DevicePluginStatus = field(default_factory=DevicePluginStatus)
+    offer_problems: tuple[Problem, ...] = ()
+    """Why the device plugin cannot offer all that it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def judge_report(report: Report) -> Judgement:
     if report.rebooting:
         message = f"the node reboots: {_whys(decision)}"
         return Judgement(SyncStatus.IN_PROGRESS, "", "Rebooting", message)
-    errors = errors_of(decision.problems)
+    errors = errors_of((*decision.problems, *report.offer_problems))
     if decision.blocked:
         text = _several(block.message for block in decision.blocked)
         return Judgement(SyncStatus.FAILED, text, decision.blocked[0].reason.value, text)
