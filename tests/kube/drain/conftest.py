@@ -314,8 +314,8 @@ def start(api_server: ApiServer, namespace: str) -> Iterator[Callable[..., Runni
     def only(services: Services, views: Mapping[str, View]) -> Sequence[Reconciler]:
         return DrainReconciler(services, views), DevicePluginReconciler(services, views)
 
-    def run(*, make: Callable[..., Sequence[Reconciler]] = only, **settings: Any) -> Running:
-        configured = configuration(environment={}, kubeconfig=api_server.kubeconfig(ADMIN))
+    def run(*, make: Callable[..., Sequence[Reconciler]] = only, url: str = "", **settings: Any) -> Running:
+        configured = configuration(environment={}, kubeconfig=api_server.kubeconfig(ADMIN, server=url))
         client, tally = connect(configured, user_agent="virtfn/test", random=Random()), Tally()
         clients.append(client)
         app = App(
