@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -30,16 +33,16 @@ def assets(binaries: Assets) -> dict[str, str]:
     return {"KUBEBUILDER_ASSETS": str(binaries.folder)}
 
 
-def leftovers() -> list[str]:
-    """Folders and programs of this process."""
+def leftovers(process: int) -> list[str]:
+    """Folders and programs of a process."""
     places = (Path(tempfile.gettempdir()), Path("/dev/shm"))
-    found = [str(path) for place in places for path in place.glob(f"virtfn-*-{os.getpid()}-*")]
+    found = [str(path) for place in places for path in place.glob(f"virtfn-*-{process}-*")]
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = entry.read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if f"/virtfn-api-server-{os.getpid()}-" in words:
+        if f"/virtfn-api-server-{process}-" in words:
             found.append(words)
     return found
 
@@ -79,7 +82,7 @@ def test_the_whole_story(context: Context, assets: dict[str, str]) -> None:
     for node in ("worker-2", "worker-3"):  # nobody there has a VF
         assert f"{node}: pod" not in told
     assert "Failed" not in told
-    assert leftovers() == []
+    assert leftovers(os.getpid()) == []
     assert threading.active_count() <= threads
 
 
@@ -90,7 +93,18 @@ def test_what_does_not_come_is_told_by_name_and_everything_is_ended(
     monkeypatch.setattr(demo_cluster, "PORTS", ("ens41f0np0", "another"))
     with pytest.raises(Exception, match=r"worker-1, worker-2, worker-3: the policy's VFs did not come within 3 s"):
         demo_cluster.run(context, environment=assets)
-    assert leftovers() == []
+    assert leftovers(os.getpid()) == []
+
+
+def test_who_is_told_to_end_leaves_nothing_behind(assets: dict[str, str]) -> None:
+    words = [sys.executable, "-u", "-m", "virtfn.cli.main", "demo", "--cluster"]
+    with subprocess.Popen(words, env={**os.environ, **assets}, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        for line in program.stdout:
+            if "its daemon reports" in line:
+                program.send_signal(signal.SIGTERM)
+    assert program.returncode == 130
+    assert leftovers(program.pid) == []
 
 
 def test_without_binaries_it_says_how_to_get_them(

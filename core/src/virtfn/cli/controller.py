@@ -10,6 +10,8 @@ from virtfn.cli.exits import Exit
 from virtfn.errors import RequestError
 
 HEALTH_PORT = 8081
+CONNECTIONS = 96
+"""Kept open at most: one for each watch and each worker."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,11 +49,13 @@ def run(_: Context, args: argparse.Namespace) -> Exit:
     from virtfn.controller.app import App, AppSettings
     from virtfn.controller.settings import settings_from
     from virtfn.kube.access import configuration, connect
+    from virtfn.kube.transport import TransportSettings
 
     settings = settings_from(os.environ, namespace=args.namespace)
     random = SystemRandom()
     configured = configuration(environment=os.environ, kubeconfig=args.kubeconfig)
-    client = connect(configured, user_agent="virtfn-controller", random=random)
+    transport = TransportSettings(pool_size=CONNECTIONS)
+    client = connect(configured, user_agent="virtfn-controller", random=random, settings=transport)
     run_as = AppSettings(
         identity=identity(os.environ, random=random),
         elect=not args.no_leader_election,

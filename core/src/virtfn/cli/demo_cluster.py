@@ -5,11 +5,12 @@ their cards and their kubelets are simulated.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -79,13 +80,25 @@ def run(context: Context, *, stay: bool = False, environment: Mapping[str, str] 
     :raises NotConfigured: there is no API server that could be started.
     :raises WaitTimeout: something that should have happened did not.
     """
-    with _cluster(context, find_binaries(environment)) as cluster:
+    binaries = find_binaries(environment)
+    with _terminated_as_interrupted(), _cluster(context, binaries) as cluster:
         _story(cluster)
         if stay:
             cluster.say("Everything stays until Ctrl-C. In another terminal:")
             cluster.print(f"export KUBECONFIG={cluster.kubeconfig}; virtfn get; kubectl get nodes", style="bold")
-            threading.Event().wait()
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
     return Exit.OK
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends everything too, and does not leave programs and folders behind. Only in the main thread."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _story(cluster: _Cluster) -> None:

@@ -204,7 +204,8 @@ class ClusterReader:
         raise RequestError(f"-n: {namespace} has no node states and no policies ({hint})", field="-n")
 
     def _namespaces(self) -> list[str]:
-        """Where something of ours is: first operator configs are asked for, of which there are few."""
+        """Where something of ours is. Of operator configs and policies there are few, so they are asked for first; of
+        several namespaces with policies those count in which a controller has made node states."""
         for resource, most in ((OPERATOR_CONFIGS, 0), (POLICIES, 0), (NODE_STATES, _FEW)):
             found = set()
             for number, each in enumerate(self._list(resource, "", metadata_only=True), start=1):
@@ -213,6 +214,10 @@ class ClusterReader:
                     found.add(str(metadata.get("namespace")))
                 if number == most:
                     break
+            if len(found) > 1:
+                found = {
+                    name for name in found if self._client.page(NODE_STATES, namespace=name, limit=1).items
+                } or found
             if found:
                 return sorted(found)
         return []

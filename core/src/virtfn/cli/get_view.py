@@ -34,7 +34,8 @@ MOST_STEPS: Final = 6
 MOST_ADDRESSES: Final = 4
 MOST_MISMATCHES: Final = 3
 LONGEST_MESSAGE: Final = 300
-"""Characters of a condition's message."""
+LONGEST_STATE: Final = 120
+"""Characters of a condition's message: of nodes, and of policies and pools."""
 LEAST_COLUMN: Final = 28
 """Columns below which a folded text goes to lines of its own."""
 
@@ -180,13 +181,13 @@ def _said_first(node: NodeReport) -> str:
     return _told(node.condition(_TELLING[node.standing])) or node.error or "it does not say why"
 
 
-def _told(condition: ConditionReport | None) -> str:
+def _told(condition: ConditionReport | None, *, most: int = LONGEST_MESSAGE) -> str:
+    """A condition's reason and message. What an error says is needed whole; a list of all that goes on is not."""
     if condition is None:
         return ""
     if not condition.message:
         return condition.reason
-    # What an error says is needed; that a condition lists all that goes on is not.
-    return f"{condition.reason}: {textwrap.shorten(condition.message, LONGEST_MESSAGE, placeholder=' ...')}"
+    return f"{condition.reason}: {textwrap.shorten(condition.message, most, placeholder=' ...')}"
 
 
 def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) -> list[Text]:
@@ -375,8 +376,9 @@ def _policy_state(policy: PolicyReport) -> tuple[str, str]:
 
 
 def _troubles(conditions: Iterable[ConditionReport]) -> str:
-    told = (each for each in conditions if each.is_trouble)
-    return "; ".join(_told(each) if each.type == "Ready" else f"{each.type}, {_told(each)}" for each in told)
+    """Of policies and pools: what it is about is told in full of the nodes."""
+    told = ((each.type, _told(each, most=LONGEST_STATE)) for each in conditions if each.is_trouble)
+    return "; ".join(text if kind == "Ready" else f"{kind}, {text}" for kind, text in told)
 
 
 def _pools(report: ClusterReport, *, width: int) -> list[Text]:
