@@ -69,6 +69,9 @@ class Cluster:
         self.views = {name: View(Store(), None) for name in self.kinds}  # type: ignore[arg-type]
         self.handlers: list[Mapping[str, Any]] = []
         self.tally = Tally()
+        self.is_slow = False
+        """Set it to keep all changes from the views, until `deliver`."""
+        self._held: list[tuple[Resource, str, Json | None]] = []
         self._numbers = count(1)
         client = KubeClient(self)  # type: ignore[arg-type]
         random = Random(3)
@@ -226,7 +229,17 @@ class Cluster:
         self._tell(resource, path.rpartition("/")[2], self.objects[path])
         return self.objects[path]
 
+    def deliver(self) -> None:
+        """The views see what was kept from them."""
+        self.is_slow = False
+        held, self._held = self._held, []
+        for resource, name, thing in held:
+            self._tell(resource, name, thing)
+
     def _tell(self, resource: Resource, name: str, thing: Json | None) -> None:
+        if self.is_slow:
+            self._held.append((resource, name, thing))
+            return
         for view, kind in self.kinds.items():
             if kind.resource != resource:
                 continue

@@ -232,6 +232,43 @@ def test_bridges_are_rendered_only_with_their_gate(kit: Any, cluster: Any, state
     assert cluster.get(NODE_STATES, "n1")["spec"]["bridges"]["ovs"][0]["name"] == "br-0000_3b_00.0"
 
 
+def test_nothing_is_written_twice_while_the_view_is_behind(kit: Any, cluster: Any, states: NodeStateReconciler) -> None:
+    cluster.policy("a")
+    cluster.node("n1")
+    cluster.run(states)
+    cluster.report("n1", kit.nic())
+    cluster.is_slow = True
+    cluster.run(states, seconds=5)
+    before = len(cluster.writes)
+    states.queue.add("n1")
+    cluster.run(states, seconds=5)
+    assert len(cluster.writes) == before
+    cluster.deliver()
+    cluster.run(states)
+    assert len(cluster.writes) == before
+
+
+def test_a_policy_that_goes_before_its_write_was_seen_leaves_nothing(
+    kit: Any, cluster: Any, states: NodeStateReconciler
+) -> None:
+    cluster.node("n1")
+    cluster.run(states)
+    cluster.report("n1", kit.nic())
+    cluster.run(states)
+    cluster.policy("a")
+    path = NODE_STATES.path(namespace=kit.namespace, name="n1")
+    while not cluster.objects[path]["spec"]:
+        cluster.is_slow = True
+        cluster.run(states, seconds=0.25)
+    cluster.views["policies"].store.remove(f"{kit.namespace}/a")
+    states._current.outdate()
+    states.queue.add("n1")
+    cluster.run(states, seconds=1)
+    cluster.deliver()
+    cluster.run(states, seconds=5)
+    assert cluster.get(NODE_STATES, "n1")["spec"] == {}
+
+
 # --- nodes that go ----------------------------------------------------------------------------------------------------
 
 

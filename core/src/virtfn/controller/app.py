@@ -164,14 +164,14 @@ class App:
 
         :raises LeaseLost: another process may lead now; everything has stopped, and this process should end.
         """
-        if self._health is not None:
-            self._health.start()
         self._recorder.start()
         self.views.start()
         if self._elector is not None:
             self._elector.start()
         else:
             self._on_started()
+        if self._health is not None:  # now, as it would tell of threads that have not begun
+            self._health.start()
         try:
             self._work(stop)
         finally:

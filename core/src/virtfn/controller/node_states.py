@@ -31,7 +31,8 @@ GATHER_SECONDS: Final = 0.25
 """How long to wait for more when policies change: several are often applied together."""
 RESYNC_SECONDS: Final = 600.0
 """How often all nodes are looked at unasked. Nothing is read or written for that where nothing is wrong."""
-_SEEN_SOON: Final = 5.0
+_SEEN_SOON: Final = 2.0
+"""After so long the view should have seen what was just written; its event makes for an earlier look."""
 
 
 class NodeStateReconciler:
@@ -48,7 +49,10 @@ class NodeStateReconciler:
         self._namespace = services.settings.namespace
         self._current = CurrentRendering(views, namespace=self._namespace)
         self._stale = StaleNodeStates(services)
-        self._wrote: dict[str, Json] = {}
+        self._last: dict[str, Json] = {}
+        """What was last found to be wanted of a node: an event that brings just that needs no turn."""
+        self._written: dict[str, tuple[str, int]] = {}
+        """UID and generation that a node state has since our last write of its spec."""
         self._left: set[str] = set()
         """Nodes whose state was deleted, and that may have something of ours on them."""
         self.queue: WorkQueue[str] = WorkQueue(
@@ -73,7 +77,8 @@ class NodeStateReconciler:
         state = self._states.get(f"{self._namespace}/{key}")
         node = self._nodes.get(key)
         if node is None or not has_daemon(labels_of(node), selector=rendering.inputs.node_selector):
-            self._wrote.pop(key, None)
+            self._last.pop(key, None)
+            self._written.pop(key, None)
             if state is not None:
                 return self._stale.handle(state)
             if key in self._left:
@@ -83,6 +88,8 @@ class NodeStateReconciler:
         if state is None:
             return self._create(key, labels=labels_of(node), rendering=rendering)
         if wanted := self._wanted(labels_of(node), state=state, rendering=rendering):
+            if self._is_behind(key, state=state):
+                return _SEEN_SOON
             self._write(key, state=state, wanted=wanted)
         return None
 
@@ -101,7 +108,7 @@ class NodeStateReconciler:
     def _state_changed(self, change: Change) -> None:
         _, _, name = change.key.rpartition("/")
         if change.kind is not ChangeKind.MODIFIED:
-            self._wrote.pop(name, None)
+            self._last.pop(name, None)
             if change.kind is ChangeKind.DELETED:
                 self._left.add(name)
             self.queue.add(name)
@@ -114,7 +121,7 @@ class NodeStateReconciler:
         spec = new.get("spec") or {}
         if (
             (found is not before and found != before)
-            or (spec is not old.get("spec") and spec != self._wrote.get(name))
+            or (spec is not old.get("spec") and spec != self._last.get(name))
             or _our_metadata(old) != _our_metadata(new)
         ):
             self.queue.add(name)
@@ -159,6 +166,7 @@ class NodeStateReconciler:
         if interfaces := interfaces_of(state):
             rdma_mode = rendering.rdma_mode(labels, live=state)
             spec = rendering.spec(labels, interfaces=interfaces, rdma_mode=rdma_mode)
+            self._last[metadata_of(state)["name"]] = spec
             if (state.get("spec") or {}) != spec:
                 wanted["spec"] = spec
         return wanted
@@ -166,15 +174,20 @@ class NodeStateReconciler:
     def _write(self, name: str, *, state: Object, wanted: Json) -> None:
         if metadata_of(state).get("deletionTimestamp"):
             return  # it comes again as one that is not there
-        if "spec" in wanted:
-            self._wrote[name] = wanted["spec"]
-        self._services.applier.patch(
+        written = self._services.applier.patch(
             NODE_STATES,
             live=state,
             wanted=wanted,
             exact=("spec",) if "spec" in wanted else (),
             metadata_only=True,
         )
+        self._written[name] = _generation(written.thing)
+
+    def _is_behind(self, name: str, *, state: Object) -> bool:
+        """Whether the view has not seen our last write yet: what it says now was decided on already."""
+        uid, generation = self._written.get(name, ("", 0))
+        seen = _generation(state)
+        return uid == seen[0] and seen[1] < generation
 
     def _create(self, name: str, *, labels: Mapping[str, str], rendering: Rendering) -> float | None:
         metadata: Json = {"name": name, "namespace": self._namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY}}
@@ -196,9 +209,9 @@ class NodeStateReconciler:
         return None
 
 
-def _generation(thing: Object) -> tuple[Any, Any]:
+def _generation(thing: Object) -> tuple[str, int]:
     metadata = metadata_of(thing)
-    return metadata.get("uid"), metadata.get("generation")
+    return str(metadata.get("uid", "")), int(metadata.get("generation") or 0)
 
 
 def _our_metadata(state: Object) -> tuple[Any, ...]:
