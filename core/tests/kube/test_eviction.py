@@ -56,6 +56,16 @@ def test_a_budget_blocks_and_nobody_waits_here(
     assert clock.waits == []
 
 
+def test_the_budget_is_named(kit: Any, modern: Any, evictor: Evictor) -> None:
+    cause = {
+        "reason": "DisruptionBudget",
+        "message": "The disruption budget b needs 2 healthy pods and has 2 currently",
+    }
+    modern.answer("POST", PATH, kit.refused(429, "TooManyRequests", details={"causes": [cause]}))
+    with pytest.raises(EvictionBlocked, match="The disruption budget b needs 2 healthy pods; "):
+        evictor.evict(name="p", namespace="there")
+
+
 def test_a_busy_server_is_not_a_budget(kit: Any, modern: Any, evictor: Evictor, clock: Any) -> None:
     modern.answer("POST", PATH, kit.refused(429, "TooManyRequests", headers={"Retry-After": "1"}))
     with pytest.raises(TooManyRequests):
