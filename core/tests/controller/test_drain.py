@@ -271,6 +271,40 @@ def test_a_slot_is_not_given_twice_while_a_write_is_in_doubt(cluster: Any, drain
     assert len(begun(cluster, ["a", "b"])) == 1
 
 
+def test_what_another_controller_has_begun_is_known_before_the_views_show_it(cluster: Any, drains: Any) -> None:
+    for node in ("a", "b"):
+        cluster.add(node)
+    cluster.run(drains)
+    store = cluster.views["node_states"].store
+    late = store.get("virtfn/a")
+    cluster.pod("p", "a", lasts=1000)
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains, seconds=5)
+    assert cluster.current("a") == "Draining"
+    store.put("virtfn/a", thing={**late, "metadata": {**late["metadata"], "resourceVersion": "late"}})
+    other = cluster.restart()
+    cluster.need("b", "Drain_Required")
+    cluster.run(other, seconds=30)
+    assert cluster.current("b") == "Idle"
+    assert cluster.condition("b")[0] == "WaitingForSlot"
+
+
+def test_a_node_is_not_kept_for_a_device_plugin_that_never_comes(cluster: Any, drains: Any) -> None:
+    for node in ("a", "b"):
+        cluster.add(node)
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains)
+    assert cluster.current("a") == "DrainComplete"
+    state = cluster.get(NODE_STATES, "a")
+    plugin = {"revision": "2", "resources": ["fast"]}
+    cluster.put(NODE_STATES, "a", status={**state["status"], "neededState": "Idle", "devicePlugin": plugin})
+    cluster.run(drains, seconds=140)
+    assert cluster.cordoned("a")
+    cluster.run(drains, seconds=20)
+    assert not cluster.cordoned("a")
+    assert cluster.current("a") == "Idle"
+
+
 def test_the_server_is_away_in_the_middle(cluster: Any, drains: Any) -> None:
     cluster.add("a")
     cluster.add("b")
