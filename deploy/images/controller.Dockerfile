@@ -4,6 +4,7 @@ ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
 COPY . /source
+ENV PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/virtfn && PYTHON=/opt/virtfn/bin/python SOURCE=/source sh /source/deploy/images/install.sh controller
 
 FROM ${PYTHON_IMAGE}

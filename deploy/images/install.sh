@@ -40,7 +40,7 @@ set -- "$source/core[kube]"
 for name in $plugins; do
     set -- "$@" "$source/plugins/$name"
 done
-"$python" -m pip install --no-cache-dir --disable-pip-version-check --quiet "$@"
+"$python" -m pip install --disable-pip-version-check --quiet "$@"
 
 # It must run as it is, and know what it was built with.
 "$python" -m pip check
