@@ -13,6 +13,7 @@ from virtfn.cli.get_judging import (
     controller_report,
     daemon_set_report,
     node_report,
+    other_report,
     policy_report,
     pool_report,
 )
@@ -299,6 +300,13 @@ def test_a_name_longer_than_a_column_moves_the_reason_to_its_own_line() -> None:
     assert lines[5].startswith("  no room")
 
 
+def test_what_a_node_reports_does_not_speak_to_the_terminal() -> None:
+    nic = pf(["v0"], name="e\x1b[2Jth0")
+    told = screen(cluster(state("n", "Failed", lastSyncError="a\x1b]0;owned\x07 b\nc\x9b31m", interfaces=[nic])))
+    assert all(line.isprintable() for line in told.splitlines())
+    assert "a?]0;owned b c?31m" in told
+
+
 # --- who leads --------------------------------------------------------------------------------------------------------
 
 
@@ -418,6 +426,21 @@ def test_a_pool_is_told_with_its_selector(selector: Any, words: str) -> None:
     pool = pool_report({"metadata": {"name": "p"}, "spec": {"nodeSelector": selector, "maxUnavailable": 0}})
     assert (pool.nodes, pool.max_unavailable) == (words, "0")
     assert words in screen(cluster(pools=(pool,)))
+
+
+def test_what_else_is_not_ready_is_told_and_what_is_ready_is_not() -> None:
+    bad = {
+        "metadata": {"name": "net", "namespace": "apps"},
+        "status": {"conditions": [condition("Ready", "False", "NamespaceNotFound", "there is no namespace x")]},
+    }
+    good = {"metadata": {"name": "default"}, "status": {"conditions": [condition("Ready", "True", "Deployed")]}}
+    found = [other_report(each, kind="SriovNetwork", namespace="kube-system") for each in (bad, good, {"metadata": {}})]
+    assert found[1:] == [None, None]
+    assert found[0] is not None
+    told = screen(cluster(others=(found[0],)))
+    assert "NOT READY     NAME      WHY" in told
+    assert "SriovNetwork  apps/net  NamespaceNotFound: there is no namespace x" in told
+    assert "NOT READY" not in screen(cluster())
 
 
 def test_notes_and_daemon_sets_that_are_not_ready_are_told() -> None:

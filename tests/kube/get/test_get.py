@@ -13,7 +13,7 @@ from kube.bed.server import ALICE, STRANGER
 
 from virtfn.cli.exits import Exit
 from virtfn.cli.get_cluster import ClusterReader
-from virtfn.cluster.kinds import DAEMON_SETS, NODE_STATES, OPERATOR_CONFIGS, POLICIES, POOL_CONFIGS
+from virtfn.cluster.kinds import DAEMON_SETS, NETWORKS, NODE_STATES, OPERATOR_CONFIGS, POLICIES, POOL_CONFIGS
 from virtfn.errors import Unavailable
 from virtfn.kube.client import KubeClient, PatchKind
 from virtfn.kube.clock import SystemClock, micro_time
@@ -197,6 +197,23 @@ def test_a_node_that_has_no_state_is_named(get: Get, fresh: KubeClient) -> None:
     ended = get("--node nx")
     assert ended.code == Exit.REQUEST
     assert "--node: one has no node state nx" in ended.err
+
+
+def test_networks_and_the_configuration_are_told_where_something_is_wrong(get: Get, fresh: KubeClient) -> None:
+    put_policy(fresh, "p")
+    wrong = {"type": "Ready", "status": "False", "reason": "NamespaceNotFound", "message": "there is no namespace x"}
+    status = {"conditions": [wrong | {"lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    for resource, namespace, name in ((NETWORKS, "two", "net"), (OPERATOR_CONFIGS, "one", "default")):
+        spec = {"resourceName": "fast"} if resource is NETWORKS else {}
+        body = {"apiVersion": f"{GROUP}/v1", "kind": resource.kind, "metadata": {"name": name}, "spec": spec}
+        fresh.create(resource, namespace=namespace, body=body)
+        fresh.patch(resource, namespace=namespace, name=name, body={"status": status}, subresource="status")
+    try:
+        told = get("-n one").out
+        assert "SriovNetwork         two/net  NamespaceNotFound: there is no namespace x" in told
+        assert "SriovOperatorConfig  default  NamespaceNotFound" in told
+    finally:
+        fresh.delete(NETWORKS, namespace="two", name="net")
 
 
 # --- namespaces -------------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from virtfn.cli.context import Context
 from virtfn.cli.get_judging import node_report
+from virtfn.cli.get_layout import number_of
 from virtfn.cli.get_report import NodeReport
-from virtfn.cli.get_view import number_of
 from virtfn.cluster.kinds import NODE_STATES
 from virtfn.kube.client import KubeClient
 from virtfn.kube.clock import SystemClock

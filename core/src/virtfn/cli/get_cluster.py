@@ -13,6 +13,7 @@ from virtfn.cli.get_judging import (
     controller_report,
     daemon_set_report,
     node_report,
+    other_report,
     policy_report,
     pool_report,
 )
@@ -21,12 +22,22 @@ from virtfn.cli.get_report import (
     ControllerReport,
     DaemonSetReport,
     NodeReport,
+    OtherReport,
     PolicyReport,
     count_nodes,
 )
-from virtfn.cluster.kinds import DAEMON_SETS, NODE_STATES, OPERATOR_CONFIGS, POLICIES, POOL_CONFIGS
+from virtfn.cluster.kinds import (
+    DAEMON_SETS,
+    IB_NETWORKS,
+    NETWORKS,
+    NODE_STATES,
+    OPERATOR_CONFIGS,
+    OVS_NETWORKS,
+    POLICIES,
+    POOL_CONFIGS,
+)
 from virtfn.controller.holders import addresses_of, is_finished
-from virtfn.errors import Forbidden, NotFound, RequestError, Unavailable
+from virtfn.errors import ClusterError, Forbidden, NotFound, RequestError, Unavailable
 from virtfn.kube.client import KubeClient
 from virtfn.kube.resource import LEASES, NODES, PODS, Object, Resource, key_of, metadata_of
 from virtfn.model.crd import OPERATOR_CONFIG_NAME
@@ -75,6 +86,7 @@ class ClusterReader:
             nodes=nodes,
             policies=policies,
             pools=pools,
+            others=() if node else self._others(namespace),
             controller=self._controller(namespace),
             daemon_sets=self._daemon_sets(namespace),
             notes=tuple(self._notes),
@@ -129,6 +141,23 @@ class ClusterReader:
             for policy in policies
             if policy.name in there or any(each.node == node.name for each in policy.mismatches)
         )
+
+    def _others(self, namespace: str) -> tuple[OtherReport, ...]:
+        found = []
+        for resource in (OPERATOR_CONFIGS, NETWORKS, IB_NETWORKS, OVS_NETWORKS):
+            # Networks count in every namespace, but who may see only the operator's is shown those.
+            where = namespace if resource is OPERATOR_CONFIGS or self._is_closed(resource) else ""
+            for thing in self._list(resource, where, optional=True):
+                other = other_report(thing, kind=resource.kind, namespace=namespace)
+                found += [other] if other is not None else []
+        return tuple(sorted(found, key=lambda each: (each.kind, each.name)))
+
+    def _is_closed(self, resource: Resource) -> bool:
+        try:
+            self._client.page(resource, limit=1)
+        except ClusterError:
+            return True
+        return False
 
     # --- what rounds it off -------------------------------------------------------------------------------------------
 

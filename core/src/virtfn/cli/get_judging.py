@@ -19,6 +19,7 @@ from virtfn.cli.get_report import (
     DaemonSetReport,
     GroupReport,
     NodeReport,
+    OtherReport,
     PfReport,
     PlanReport,
     PolicyNodeReport,
@@ -269,18 +270,23 @@ def policy_report(thing: Object) -> PolicyReport:
 
 def pool_report(thing: Object) -> PoolReport:
     """A pool config."""
-    spec, status = _mapping(thing.get("spec")), _mapping(thing.get("status"))
+    spec = _mapping(thing.get("spec"))
     most = spec.get("maxUnavailable")
-    conditions = [
-        Condition.model_validate(each) for each in status.get("conditions") or () if isinstance(each, Mapping)
-    ]
     return PoolReport(
         name=str(metadata_of(thing).get("name", "")),
         nodes=_selector(spec.get("nodeSelector")),
         max_unavailable="no limit" if most is None else str(most),
         rdma_mode=str(spec.get("rdmaMode") or ""),
-        conditions=conditions_of(conditions),
+        conditions=conditions_in(thing),
     )
+
+
+def other_report(thing: Object, *, kind: str, namespace: str) -> OtherReport | None:
+    """An object of any kind that has conditions; None if nothing is wrong with it."""
+    conditions = tuple(each for each in conditions_in(thing) if each.is_trouble)
+    metadata = metadata_of(thing)
+    where = "" if metadata.get("namespace") in (None, namespace) else f"{metadata['namespace']}/"
+    return OtherReport(kind, f"{where}{metadata.get('name', '')}", conditions) if conditions else None
 
 
 def _selector(data: Any) -> str:
@@ -315,6 +321,13 @@ def daemon_set_report(thing: Object) -> DaemonSetReport:
     status = _mapping(thing.get("status"))
     name = str(metadata_of(thing).get("name", ""))
     return DaemonSetReport(name, int(status.get("desiredNumberScheduled") or 0), int(status.get("numberReady") or 0))
+
+
+def conditions_in(thing: Object) -> tuple[ConditionReport, ...]:
+    """Of an object whose status nobody else looks at here."""
+    found = _mapping(thing.get("status")).get("conditions")
+    listed = found if isinstance(found, list | tuple) else ()
+    return conditions_of(Condition.model_validate(each) for each in listed if isinstance(each, Mapping))
 
 
 def conditions_of(conditions: Iterable[Condition]) -> tuple[ConditionReport, ...]:

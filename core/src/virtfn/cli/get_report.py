@@ -214,6 +214,16 @@ class PoolReport:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherReport:
+    """An object of another kind that something is wrong with."""
+
+    kind: str
+    name: str
+    """With its namespace, where that is not the operator's."""
+    conditions: tuple[ConditionReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerReport:
     """Who leads."""
 
@@ -246,6 +256,7 @@ class ClusterReport:
     nodes: tuple[NodeReport, ...]
     policies: tuple[PolicyReport, ...] = ()
     pools: tuple[PoolReport, ...] = ()
+    others: tuple[OtherReport, ...] = ()
     controller: ControllerReport | None = None
     daemon_sets: tuple[DaemonSetReport, ...] = ()
     notes: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from typing import Final
 
 from rich.text import Text
 
+from virtfn.cli.get_layout import Row, folded, number_of, table
 from virtfn.cli.get_report import (
     NOT_NEEDED,
     ClusterReport,
@@ -36,8 +37,6 @@ MOST_MISMATCHES: Final = 3
 LONGEST_MESSAGE: Final = 300
 LONGEST_STATE: Final = 120
 """Characters of a condition's message: of nodes, and of policies and pools."""
-LEAST_COLUMN: Final = 28
-"""Columns below which a folded text goes to lines of its own."""
 
 _COLOURS: Final = {
     Standing.BLOCKED: "bold red",
@@ -79,12 +78,16 @@ def view(report: ClusterReport, *, width: int, whole: bool = False, vfs: bool = 
         _vf_table(shown, width=width) if vfs else [],
         _policies(report, width=width),
         _pools(report, width=width),
-        [line for note in report.notes for line in _folded(f"note: {note}", width=width, indent=6, style="dim")],
+        _others(report, width=width),
+        [line for note in report.notes for line in folded(f"note: {note}", width=width, indent=6, style="dim")],
     ]
     lines: list[Text] = []
     for section in sections:
         if section:
             lines += [Text(), *section] if lines else section
+    for line in lines:
+        if not line.plain.isprintable():  # what nodes report is theirs, and must not speak to the terminal
+            line.plain = "".join(sign if sign.isprintable() else "?" for sign in line.plain)
     return lines
 
 
@@ -104,16 +107,16 @@ def age(since: datetime | None, now: datetime) -> str:
 
 def _head(report: ClusterReport, *, width: int) -> list[Text]:
     where = f"namespace {report.namespace} at {report.server}, {report.at:%Y-%m-%d %H:%M:%S} UTC"
-    lines = _folded(where, width=width, style="bold")
+    lines = folded(where, width=width, style="bold")
     lead = report.controller
     if lead is not None and lead.leads(report.at):
-        lines += _folded(f"controller: {lead.holder} leads, renewed {age(lead.renewed, report.at)} ago", width=width)
+        lines += folded(f"controller: {lead.holder} leads, renewed {age(lead.renewed, report.at)} ago", width=width)
     elif lead is not None:
         last = f"the lease was last renewed {age(lead.renewed, report.at)} ago" if lead.renewed else "nobody has it"
-        lines += _folded(f"controller: NONE LEADS ({last}): is its pod running?", width=width, style="bold red")
+        lines += folded(f"controller: NONE LEADS ({last}): is its pod running?", width=width, style="bold red")
     for each in report.daemon_sets:
         style = "" if each.ready >= each.wanted else "bold red"
-        lines += _folded(f"daemon set {each.name}: {each.ready} of {each.wanted} ready", width=width, style=style)
+        lines += folded(f"daemon set {each.name}: {each.ready} of {each.wanted} ready", width=width, style=style)
     return [*lines, _counts(report)]
 
 
@@ -137,18 +140,18 @@ def _shown(nodes: Sequence[NodeReport], *, whole: bool) -> list[NodeReport]:
 def _nodes(report: ClusterReport, shown: Sequence[NodeReport], *, width: int) -> list[Text]:
     if not report.nodes:
         text = "no node state: either no node is to be configured, or the controller has not made them yet"
-        return _folded(text, width=width, style="yellow")
+        return folded(text, width=width, style="yellow")
     rows = []
     for node in shown:
         said = _said_first(node)
         rows.append(
-            _Row(
+            Row(
                 (Text(node.name), Text(node.standing, style=_COLOURS[node.standing]), Text(age(node.since, report.at))),
                 said,
                 _details(node, report, said=said, width=width),
             )
         )
-    lines = _table(("NODE", "STANDS", "SINCE", "WHY"), rows, width=width) if rows else []
+    lines = table(("NODE", "STANDS", "SINCE", "WHY"), rows, width=width)
     return lines + _not_shown(report.nodes, shown, width=width)
 
 
@@ -195,7 +198,7 @@ def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) 
     lines: list[Text] = []
 
     def add(text: str, *, style: str = "") -> None:
-        lines.extend(_folded(f"  {text}", width=width, indent=4, style=style))
+        lines.extend(folded(f"  {text}", width=width, indent=4, style=style))
 
     if node.fault:
         add(f"cannot be read: {node.fault}", style="red")
@@ -234,10 +237,10 @@ def _plan(plan: PlanReport, *, width: int) -> list[Text]:
             f" and {rest} more" if rest > 0 else ""
         )
     text = f"  plan {plan.digest}: {number_of(plan.count, 'step')}, disruption {plan.disruption}{lost}"
-    lines = _folded(text, width=width, indent=4)
+    lines = folded(text, width=width, indent=4)
     for step in plan.steps[:MOST_STEPS]:
         what = f"    {step.target}: {step.op}, {step.disruption}"
-        lines += _folded(f"{what}: {step.why}" if step.why else what, width=width, indent=6)
+        lines += folded(f"{what}: {step.why}" if step.why else what, width=width, indent=6)
     if (rest := plan.count - min(len(plan.steps), MOST_STEPS)) > 0:
         lines.append(Text(f"    and {number_of(rest, 'more step', 'more steps')}"))
     return lines
@@ -254,7 +257,7 @@ def _not_shown(nodes: Sequence[NodeReport], shown: Sequence[NodeReport], *, widt
         return []
     words = ", ".join(f"{number:,} {word}" for word, number in rest.most_common())
     left = sum(rest.values())
-    return _folded(f"not shown: {words} (--all or --node NAME shows {'it' if left == 1 else 'them'})", width=width)
+    return folded(f"not shown: {words} (--all or --node NAME shows {'it' if left == 1 else 'them'})", width=width)
 
 
 # --- PFs and VFs ------------------------------------------------------------------------------------------------------
@@ -272,8 +275,8 @@ def _pf_table(nodes: Sequence[NodeReport], *, width: int, whole: bool) -> list[T
                 groups += "; VFs are made by somebody else"
             cells = (node.name, pf.pci_address, pf.name or "-", _vf_count(pf), _mode(pf), pf.link or "-")
             style = "red" if not pf.is_there else "yellow" if pf.wanted_vfs not in (None, pf.num_vfs) else ""
-            rows.append(_Row(tuple(Text(cell, style=style if cell == cells[3] else "") for cell in cells), groups))
-    lines = _table(("NODE", "PF", "NETDEV", "VFS", "MODE", "LINK", "VF GROUPS"), rows, width=width) if rows else []
+            rows.append(Row(tuple(Text(cell, style=style if cell == cells[3] else "") for cell in cells), groups))
+    lines = table(("NODE", "PF", "NETDEV", "VFS", "MODE", "LINK", "VF GROUPS"), rows, width=width)
     if left_out:
         lines.append(Text(f"{number_of(left_out, 'PF')} without VFs and without policy not shown", style="dim"))
     return lines
@@ -317,9 +320,9 @@ def _vf_table(nodes: Sequence[NodeReport], *, width: int) -> list[Text]:
             for vf in pf.vfs:
                 cells = (pf.name or pf.pci_address, str(vf.index), vf.pci_address, vf.driver or "-", vf.netdev or "-")
                 more = (str(vf.mtu or "-"), vf.representor or "-", vf.resource or "-")
-                rows.append(_Row(tuple(map(Text, (*cells, *more))), vf.holder or ("some pod" if vf.in_pod else "-")))
+                rows.append(Row(tuple(map(Text, (*cells, *more))), vf.holder or ("some pod" if vf.in_pod else "-")))
     headings = ("PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MTU", "REPRESENTOR", "RESOURCE", "POD")
-    return _table(headings, rows, width=width) if rows else []
+    return table(headings, rows, width=width)
 
 
 # --- policies and pools -----------------------------------------------------------------------------------------------
@@ -327,7 +330,7 @@ def _vf_table(nodes: Sequence[NodeReport], *, width: int) -> list[Text]:
 
 def _policies(report: ClusterReport, *, width: int) -> list[Text]:
     if not report.policies:
-        return _folded(f"no policy in namespace {report.namespace}", width=width, style="yellow")
+        return folded(f"no policy in namespace {report.namespace}", width=width, style="yellow")
     groups: dict[str, list[GroupReport]] = defaultdict(list)
     for node in report.nodes:
         for pf in node.pfs:
@@ -347,13 +350,13 @@ def _policies(report: ClusterReport, *, width: int) -> list[Text]:
         details = [
             line
             for each in policy.mismatches[:MOST_MISMATCHES]
-            for line in _folded(f"  {each.node}: {each.field}: {each.message}", width=width, indent=4)
+            for line in folded(f"  {each.node}: {each.field}: {each.message}", width=width, indent=4)
         ]
         if (rest := len(policy.mismatches) - MOST_MISMATCHES) > 0:
             details.append(Text(f"  and {rest} more nodes where it selects nothing"))
-        rows.append(_Row(tuple(map(Text, cells)), said, details, style))
+        rows.append(Row(tuple(map(Text, cells)), said, details, style))
     headings = ("POLICY", "PRIO", "RESOURCE", "NUMVFS", "NODES", "NICS", "VFS", "IN PODS", "STATE")
-    return _table(headings, rows, width=width)
+    return table(headings, rows, width=width)
 
 
 def _policy_state(policy: PolicyReport) -> tuple[str, str]:
@@ -386,59 +389,13 @@ def _pools(report: ClusterReport, *, width: int) -> list[Text]:
     for pool in report.pools:
         said = _troubles(pool.conditions)
         cells = (pool.name, pool.nodes, pool.max_unavailable, pool.rdma_mode or "-")
-        rows.append(_Row(tuple(map(Text, cells)), said or "ok", style="yellow" if said else "green"))
-    return _table(("POOL", "NODES", "MAX UNAVAILABLE", "RDMA", "STATE"), rows, width=width) if rows else []
+        rows.append(Row(tuple(map(Text, cells)), said or "ok", style="yellow" if said else "green"))
+    return table(("POOL", "NODES", "MAX UNAVAILABLE", "RDMA", "STATE"), rows, width=width)
 
 
-# --- text -------------------------------------------------------------------------------------------------------------
-
-
-class _Row:
-    """Cells that are never folded, a last one that may be, and lines that follow."""
-
-    def __init__(self, cells: Sequence[Text], last: str, details: Sequence[Text] = (), style: str = "") -> None:
-        self.cells = cells
-        self.last = last
-        self.details = details
-        self.style = style
-
-
-def _table(headings: Sequence[str], rows: Sequence[_Row], *, width: int) -> list[Text]:
-    *fixed, final = headings
-    columns = [max(len(head), *(len(row.cells[place]) for row in rows)) for place, head in enumerate(fixed)]
-    start = sum(columns) + 2 * len(columns)
-    own_lines = width - start < LEAST_COLUMN
-    lines = [_aligned([Text(head, style="bold") for head in fixed], columns, Text(final, style="bold"))]
-    for row in rows:
-        fits = len(row.last) <= width - start
-        if fits or not own_lines:
-            first, *more = textwrap.wrap(row.last, max(width - start, 10), break_on_hyphens=False) or [""]
-            lines.append(_aligned(row.cells, columns, Text(first, style=row.style)))
-            lines += [Text(" " * start) + Text(line, style=row.style) for line in more]
-        else:
-            lines.append(_aligned(row.cells, columns, Text()))
-            lines += _folded(f"  {row.last}", width=width, indent=2, style=row.style)
-        lines += row.details
-    return lines
-
-
-def _aligned(cells: Sequence[Text], columns: Sequence[int], last: Text) -> Text:
-    line = Text()
-    for cell, column in zip(cells, columns, strict=True):
-        line += cell + Text(" " * (column - len(cell) + 2))
-    line += last
-    line.rstrip()
-    return line
-
-
-def _folded(text: str, *, width: int, indent: int = 0, style: str = "") -> list[Text]:
-    """A text in lines; those after the first are indented. What stands before it stays."""
-    found = textwrap.wrap(
-        text, max(width, 40), subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
-    )
-    return [Text(line, style=style) for line in found]
-
-
-def number_of(count: int, what: str, many: str = "") -> str:
-    """`1 node`, `5,000 nodes`; `many` where the plural is another word."""
-    return f"{count:,} {what if count == 1 else many or f'{what}s'}"
+def _others(report: ClusterReport, *, width: int) -> list[Text]:
+    """The operator's configuration and networks, where something is wrong with them."""
+    rows = [
+        Row((Text(each.kind), Text(each.name)), _troubles(each.conditions), style="yellow") for each in report.others
+    ]
+    return table(("NOT READY", "NAME", "WHY"), rows, width=width)
