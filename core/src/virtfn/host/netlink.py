@@ -1,6 +1,7 @@
 """The only module that imports pyroute2: requests of rtnetlink and devlink, and link messages with the VF attributes.
 
-pyroute2 takes long to import, so `rtnetlink` and `devlink` import this module when they are first asked something.
+pyroute2 takes long to import, so `rtnetlink` and `devlink` import this module when they are first asked something; and
+as a whole it takes 11 MiB for its database of networks and other things, so only its messages are imported.
 
 The link message is our own, not pyroute2's `ifinfmsg`, which writes a VF's VLAN with protocol two bytes shorter than
 the kernel reads it. Numbers and structures are those of linux/if_link.h. Link messages that the kernel sends are read
@@ -13,11 +14,13 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from pyroute2.netlink import CTRL_CMD_GETFAMILY, GENL_ID_CTRL, ctrlmsg, nla, nlmsg
-from pyroute2.netlink.devlink import DEVLINK_NAMES, devlinkcmd
-from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_SETLINK
-
 from virtfn.host.netlink_socket import NetlinkSocket
+from virtfn.host.package_parts import parts_of
+
+with parts_of("pyroute2"):
+    from pyroute2.netlink import CTRL_CMD_GETFAMILY, GENL_ID_CTRL, ctrlmsg, nla, nlmsg
+    from pyroute2.netlink.devlink import DEVLINK_NAMES, devlinkcmd
+    from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_SETLINK
 
 Attributes = Sequence[tuple[str, Any]]
 
