@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -59,19 +60,30 @@ def test_everything_of_an_overlay_is_in_its_namespace(name: str, kubectl_binary:
     assert [thing["metadata"]["name"] for thing in things if thing["kind"] == "Namespace"] in ([], [OVERLAYS[name]])
 
 
-def test_a_namespace_of_ones_own(kubectl_binary: Path, tmp_path: Path) -> None:
-    shutil.copytree(DEPLOY, tmp_path / "deploy")
-    mine = tmp_path / "deploy" / "overlays" / "mine"
-    mine.mkdir()
-    images = [{"name": "virtfn-controller", "newName": "here/virtfn-controller"}]
-    text = yaml.safe_dump({"namespace": "mine", "bases": ["../../operands"], "images": images})
-    (mine / "kustomization.yaml").write_text(text, encoding="utf-8")
-    things = render(kubectl_binary, mine)
-    subjects = [subject for thing in things for subject in thing.get("subjects", ())]
-    assert {subject["namespace"] for subject in subjects} == {"mine"}
-    (deployment,) = (thing for thing in things if thing["kind"] == "Deployment")
-    assert deployment["metadata"]["namespace"] == "mine"
-    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "here/virtfn-controller"
+def _documented(kubectl_binary: Path, folder: Path) -> list[list[dict[str, Any]]]:
+    """What each kustomization of docs/deploying.md comes to."""
+    page = (DEPLOY.parent / "docs" / "deploying.md").read_text(encoding="utf-8")
+    shutil.copytree(DEPLOY, folder / "deploy")
+    made = []
+    for number, block in enumerate(re.findall(r"(?ms)^```yaml\n(.*?)^```", page)):
+        if "bases:" in block:
+            mine = folder / "deploy" / "overlays" / f"mine-{number}"
+            mine.mkdir()
+            (mine / "kustomization.yaml").write_text(block, encoding="utf-8")
+            made.append(render(kubectl_binary, mine))
+    return made
+
+
+def test_the_pages_examples(kubectl_binary: Path, tmp_path: Path) -> None:
+    images, namespace = _documented(kubectl_binary, tmp_path)
+    (deployment,) = (thing for thing in images if thing["kind"] == "Deployment")
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image == "registry.example.com/virtfn-controller:0.1.0"
+    (config,) = (thing["data"] for thing in images if thing["kind"] == "ConfigMap")
+    assert config["SRIOV_NETWORK_CONFIG_DAEMON_IMAGE"] == "registry.example.com/virtfn-daemon:0.1.0"
+    assert config["SRIOV_DEVICE_PLUGIN_IMAGE"], "the others are still there"
+    subjects = [subject for thing in namespace for subject in thing.get("subjects", ())]
+    assert {subject["namespace"] for subject in subjects} == {"my-namespace"}
 
 
 def test_a_typing_error_would_be_noticed(kubectl: Kubectl, tmp_path: Path) -> None:
