@@ -115,11 +115,19 @@ def test_reasons_that_are_told_exist() -> None:
     assert len(words) > 40
 
 
-def test_reasons_of_policies_and_pools_are_told() -> None:
-    told = ticked(section("### Of policies and pools"))
-    for name in ("policy_summary.py", "pools.py"):
-        text = (SOURCES / "controller" / name).read_text(encoding="utf-8")
-        assert set(re.findall(r'Status\.(?:TRUE|FALSE), "(\w+)"', text)) <= told
+@pytest.mark.parametrize(
+    ("module", "pattern", "least"),
+    [
+        ("policy_summary", r'Status\.(?:TRUE|FALSE), "(\w+)"', 7),
+        ("pools", r'Status\.(?:TRUE|FALSE), "(\w+)"', 5),
+        ("networks", r'self\._report\([^"]*reason="(\w+)"', 4),
+        ("operator_config", r'(?:reason = |else |live, )"([A-Z]\w+)"', 6),
+    ],
+)
+def test_every_reason_of_the_controllers_conditions_is_told(module: str, pattern: str, least: int) -> None:
+    found = set(re.findall(pattern, (SOURCES / "controller" / f"{module}.py").read_text(encoding="utf-8")))
+    assert len(found) >= least
+    assert found <= ticked(section("### Of policies, pools, networks and the configuration"))
 
 
 def test_annotations_are_those_of_the_code() -> None:
