@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes import client
 
 from virtfn.controller.operands import NAMES
 from virtfn.controller.operands.manifests import manifests
@@ -41,6 +42,37 @@ def _things(deploy: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if path.parent.name != "crds" and path.name != "kustomization.yaml":
             for thing in yaml.safe_load_all(path.read_text(encoding="utf-8")):
                 yield path.relative_to(deploy).as_posix(), thing
+
+
+def _unknown(kind: str, value: Any, path: str) -> list[str]:
+    """Fields that the newest Kubernetes does not know, by the types of its client."""
+    if found := re.fullmatch(r"(?i)(?:list\[|dict[\[(]str, )(.+)[\])]", kind):
+        inner = value.values() if isinstance(value, dict) else value or ()
+        return [each for item in inner for each in _unknown(found[1], item, f"{path}[]")]
+    model = getattr(client, kind, None)
+    if model is None or not isinstance(value, dict):
+        return []
+    names = {name: attribute for attribute, name in model.attribute_map.items()}
+    lost = [f"{path}.{name}" for name in value if name not in names]
+    known = [(name, inner) for name, inner in value.items() if name in names]
+    return lost + [
+        each for name, inner in known for each in _unknown(model.openapi_types[names[name]], inner, f"{path}.{name}")
+    ]
+
+
+def test_the_newest_kubernetes_knows_every_field(things: list[tuple[str, dict[str, Any]]]) -> None:
+    kinds = set()
+    for name, thing in things:
+        if "sriovnetwork.openshift.io" not in thing["apiVersion"]:
+            assert hasattr(client, f"V1{thing['kind']}"), thing["kind"]
+            kinds.add(thing["kind"])
+            assert _unknown(f"V1{thing['kind']}", thing, name) == []
+    assert {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "DaemonSet", "Deployment"} <= kinds
+
+
+def test_and_an_unknown_one_would_be_seen() -> None:
+    thing = {"spec": {"template": {"spec": {"containers": [{"name": "c", "imagePolicy": "Always"}]}}}}
+    assert _unknown("V1Deployment", thing, "x") == ["x.spec.template.spec.containers[].imagePolicy"]
 
 
 def test_manifests_are_the_ones_that_the_code_makes(deploy: Path) -> None:
