@@ -48,6 +48,7 @@ def cluster_with_pods(base: Any) -> Any:
             """How long a pod takes to end; 0 if nothing else is said."""
             self.blocked: set[str] = set()
             self.evicted: list[str] = []
+            self.graces: list[int | None] = []
             self.is_down = False
 
         def add(self, node: str, *, cordoned: bool = False, **labels: str) -> None:
@@ -64,11 +65,13 @@ def cluster_with_pods(base: Any) -> Any:
                 status["plan"] = {"digest": digest, "affects": list(affects)}
             self.put(NODE_STATES, node, status=status)
 
-        def pod(self, name: str, node: str, *, lasts: float = 0.0, vf: str = VF) -> None:
+        def pod(
+            self, name: str, node: str, *, lasts: float = 0.0, vf: str = VF, kind: str = "ReplicaSet", **spec: Any
+        ) -> None:
             """A pod that holds a VF."""
             self.lasts[name] = lasts
             info = f'[{{"device-info": {{"type": "pci", "pci": {{"pci-address": "{vf}"}}}}}}]'
-            owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "o", "uid": "o", "controller": True}
+            owner = {"apiVersion": "apps/v1", "kind": kind, "name": "o", "uid": "o", "controller": True}
             metadata = {
                 "name": name,
                 "namespace": "apps",
@@ -76,8 +79,10 @@ def cluster_with_pods(base: Any) -> Any:
                 "annotations": {"k8s.v1.cni.cncf.io/network-status": info},
                 "ownerReferences": [owner],
             }
-            spec = {"nodeName": node, "containers": [{"name": "c"}]}
-            self.pods[name] = {"metadata": metadata, "spec": spec, "status": {"phase": "Running"}}
+            if kind == "Node":
+                metadata["annotations"]["kubernetes.io/config.mirror"] = "x"
+            whole = {"nodeName": node, "containers": [{"name": "c"}], **spec}
+            self.pods[name] = {"metadata": metadata, "spec": whole, "status": {"phase": "Running"}}
 
         def on(self, node: str) -> set[str]:
             """Pods that are there."""
@@ -104,6 +109,11 @@ def cluster_with_pods(base: Any) -> Any:
                 body = {**body, "metadata": {**body["metadata"], "managedFields": setter("virtfn-controller")}}
             if path.endswith("/eviction"):
                 return Answer(self._evict(body))
+            if method == "DELETE" and "/pods/" in path:
+                assert body["preconditions"]["uid"] == self.pods[path.rpartition("/")[2]]["metadata"]["uid"]
+                self.graces.append(body.get("gracePeriodSeconds"))
+                del self.pods[path.rpartition("/")[2]]
+                return Answer({})
             return super().request(method, path=path, body=body, **more)
 
         def _evict(self, body: Any) -> Any:
@@ -365,6 +375,168 @@ def test_three_hundred_nodes_without_a_limit(cluster: Any, drains: Any) -> None:
     cluster.run(drains, seconds=30)
     assert len(begun(cluster, nodes)) == 300
     assert len(cluster.writes) <= 300 * 7
+
+
+def taints(cluster: Any, node: str) -> list[str]:
+    return [taint["key"] for taint in cluster.get(NODES, node)["spec"].get("taints", ())]
+
+
+def test_daemon_sets_go_last_and_are_kept_away(cluster: Any, drains: Any) -> None:
+    for node in ("a", "b"):
+        cluster.add(node)
+    others = [{"key": "other", "effect": "NoSchedule"}]
+    cluster.put(NODES, "a", spec={"taints": others})
+    cluster.pod("app", "a", lasts=20)
+    cluster.pod("daemon", "a", kind="DaemonSet")
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains, seconds=10)
+    assert cluster.evicted == ["app"]
+    assert taints(cluster, "a") == ["other"]
+    cluster.run(drains)
+    assert cluster.evicted == ["app", "daemon"]
+    assert cluster.current("a") == "DrainComplete"
+    assert taints(cluster, "a") == ["other", "virtfn.io/draining"]
+    cluster.need("a", "Idle")
+    cluster.run(drains)
+    assert cluster.get(NODES, "a")["spec"] == {"taints": others}
+
+
+def test_a_daemon_set_that_always_comes_back_is_named(cluster: Any, drains: Any) -> None:
+    for node in ("a", "b"):
+        cluster.add(node)
+    every = [{"operator": "Exists"}]
+    cluster.pod("daemon", "a", kind="DaemonSet", tolerations=every)
+    evict = cluster._evict
+
+    def come_back(body: Any) -> Any:
+        answer = evict(body)
+        if "daemon" not in cluster.pods:
+            cluster.pod("daemon", "a", kind="DaemonSet", tolerations=every)
+        return answer
+
+    cluster._evict = come_back
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains, seconds=590)
+    assert cluster.current("a") == "Draining"
+    assert 20 < len(cluster.evicted) < 100, "less and less often"
+    cluster.run(drains, seconds=20)
+    assert cluster.condition("a")[0] == "DeadlineExceeded"
+    assert "tolerates every taint, so that it comes back at once" in cluster.condition("a")[1]
+    assert not cluster.cordoned("a")
+    assert taints(cluster, "a") == []
+
+
+def test_a_static_pod_is_in_the_way_for_good(cluster: Any, drains: Any) -> None:
+    for node in ("a", "b"):
+        cluster.add(node)
+    cluster.pod("file", "a", kind="Node")
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains)
+    assert cluster.condition("a")[0] == "EvictionBlocked"
+    assert "apps/file" in cluster.condition("a")[1]
+    assert not cluster.cordoned("a")
+    cluster.need("a", "Reboot_Required", digest="e")
+    cluster.run(drains)
+    assert cluster.current("a") == "DrainComplete", "a reboot takes it along"
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_pods_are_deleted_where_that_is_wanted(cluster: Any, drains: Any, force: bool) -> None:
+    for node in ("a", "b"):
+        cluster.add(node)
+    cluster.config(podEvictionPolicy="delete", podEvictionForce=force)
+    cluster.pod("app", "a")
+    cluster.blocked.add("app")
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains)
+    assert cluster.current("a") == "DrainComplete"
+    assert cluster.graces == [0 if force else None]
+
+
+def test_uncordoned_by_somebody(cluster: Any, drains: Any) -> None:
+    for node in ("a", "b"):
+        cluster.add(node)
+    cluster.pod("app", "a", lasts=1000)
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains, seconds=5)
+    cluster.put(NODES, "a", spec={})
+    cluster.run(drains, seconds=5)
+    assert cluster.condition("a")[0] == "CordonRemoved"
+    assert not cluster.cordoned("a")
+    assert cluster.current("a") == "Idle"
+    cluster.need("a", "Idle")
+    cluster.run(drains)
+    assert "virtfn.io/cordoned" not in cluster.get(NODES, "a")["metadata"]["annotations"]
+
+
+def test_uncordoned_by_somebody_while_the_daemon_works(cluster: Any, drains: Any) -> None:
+    for node in ("a", "b"):
+        cluster.add(node)
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains)
+    cluster.put(NODES, "a", spec={})
+    cluster.run(drains)
+    assert cluster.current("a") == "DrainComplete", "it cannot be called back"
+    assert "virtfn.io/cordoned" not in cluster.get(NODES, "a")["metadata"]["annotations"]
+    cluster.put(NODES, "a", spec={"unschedulable": True})
+    cluster.need("a", "Idle")
+    cluster.run(drains)
+    assert cluster.current("a") == "Idle"
+    assert cluster.cordoned("a"), "this cordon is a person's"
+
+
+def test_another_plan(cluster: Any, drains: Any) -> None:
+    for node in ("a", "b"):
+        cluster.add(node)
+    cluster.pod("second", "a", vf="0000:3b:02.1", lasts=20)
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains)
+    assert cluster.on("a") == {"second"}
+    cluster.need("a", "Drain_Required", digest="e", affects=("0000:3b:02.1",))
+    cluster.run(drains, seconds=5)
+    assert cluster.current("a") == "Draining", "its pods have to go first"
+    cluster.run(drains)
+    annotations = cluster.get(NODE_STATES, "a")["metadata"]["annotations"]
+    assert annotations["virtfn.io/drained-for"] == "e"
+    cluster.writes.clear()
+    cluster.need("a", "Drain_Required", digest="f", affects=())
+    cluster.run(drains)
+    assert cluster.current("a") == "DrainComplete"
+    assert not [write for write in cluster.writes if "'Draining'" in str(write)]
+
+
+def test_a_node_that_virtfn_no_longer_looks_after(cluster: Any, drains: Any) -> None:
+    for node in ("a", "b"):
+        cluster.add(node)
+    cluster.pod("app", "a", lasts=1000)
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains, seconds=5)
+    assert cluster.cordoned("a")
+    cluster.take(NODE_STATES, "a")
+    cluster.need("b", "Drain_Required")
+    cluster.run(drains)
+    assert not cluster.cordoned("a")
+    assert cluster.current("b") == "DrainComplete"
+
+
+def test_another_drainer(kit: Any) -> None:
+    cluster = cluster_with_pods(kit.Cluster)(use_external_drainer=True)
+    drains = cluster.restart()
+    cluster.add("a")
+    cluster.pod("app", "a")
+    cluster.run(drains)
+    cluster.need("a", "Drain_Required")
+    cluster.run(drains)
+    annotations = cluster.get(NODE_STATES, "a")["metadata"]["annotations"]
+    assert annotations == {
+        "sriovnetwork.openshift.io/use-external-drainer": "true",
+        "sriovnetwork.openshift.io/desired-state": "Drain_Required",
+    }
+    assert cluster.condition("a")[0] == "ExternalDrainer"
+    assert cluster.on("a") == {"app"}
+    cluster.need("a", "Idle")
+    cluster.run(drains)
+    assert cluster.condition("a")[0] == "NotNeeded"
 
 
 @settings(max_examples=6, deadline=None)

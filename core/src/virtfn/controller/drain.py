@@ -60,7 +60,7 @@ WAITING_SECONDS: Final = 300.0
 """After so long a node that waits says anew what it waits for."""
 POLL_LEAST: Final = 0.5
 POLL_MOST: Final = 15.0
-"""Between two looks at the pods of a node that is drained; longer and longer while nothing changes."""
+"""Between two looks at the pods of a node that is drained; longer and longer while none has gone."""
 CORDON_SECONDS: Final = 1.0
 """From a new cordon to the look that may find the node empty: until then the scheduler may not have seen it."""
 BLOCKED_LEAST: Final = 15.0
@@ -104,7 +104,7 @@ class DrainReconciler:
         self._slots = SlotKeeper(services, views)
         self._has_looked = False
         self._slots_from = 0.0
-        self._polls: dict[str, tuple[object, Backoff]] = {}
+        self._polls: dict[str, tuple[int, Backoff]] = {}
         self._plugin_since: dict[str, float] = {}
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -311,7 +311,7 @@ class DrainReconciler:
         if reason is Reason.BLOCKED:
             self._report.tell(state, level=EventType.WARNING, reason=reason.value, note=message)
         left = seconds_left(at, self._terms(granted=True))
-        return min(self._poll(name, (remaining, tuple(sorted(refused)))), max(left, 0.1))
+        return min(self._poll(name, left_over=len(remaining.pods)), max(left, 0.1))
 
     def _complete(self, state: Object, at: Situation, *, reason: Reason, message: str) -> None:
         name = _name(state)
@@ -409,11 +409,12 @@ class DrainReconciler:
             return None
         return max((record.not_before - self._services.clock.now()).total_seconds(), 1.0)
 
-    def _poll(self, name: str, seen: object) -> float:
-        before, backoff = self._polls.get(name, (None, None))
-        if backoff is None or before != seen:
+    def _poll(self, name: str, *, left_over: int) -> float:
+        """Until the next look: longer and longer while the pods do not become fewer."""
+        before, backoff = self._polls.get(name, (0, None))
+        if backoff is None or left_over < before:
             backoff = Backoff(self._services.random, least=POLL_LEAST, most=POLL_MOST)
-        self._polls[name] = (seen, backoff)
+        self._polls[name] = (left_over, backoff)
         return backoff.failed()
 
 
