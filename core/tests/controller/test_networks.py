@@ -60,6 +60,7 @@ class Api:
         self.objects: dict[str, Json] = {}
         self.writes: list[str] = []
         self.last_write: int | None = None
+        self.on_read: Callable[[str], None] = lambda path: None
         self.clock = Clock()
         self._numbers = count(1)
 
@@ -70,7 +71,9 @@ class Api:
 
     def request(self, method: str, *, path: str, body: Any = None, **_: Any) -> Any:
         if method == "GET":
-            return self._reply(self._found(path))
+            found = self._found(path)
+            self.on_read(path)
+            return self._reply(found)
         if self.last_write is not None and len(self.writes) >= self.last_write:
             raise Crash
         self.writes.append(f"{method} {path}")
@@ -296,6 +299,25 @@ def test_one_that_changed_meanwhile_is_looked_at_again(api: Api) -> None:
     process.look(KEY)
     assert api.objects[path]["spec"]["config"] == "{}", "it is somebody else's now"
     assert api.objects[path]["metadata"]["annotations"][OWNER] == "somebody else"
+
+
+def test_one_that_changed_hands_as_it_was_to_be_deleted_stays(api: Api) -> None:
+    deleted(api)
+    path = ATTACHMENT_DEFINITIONS.path(namespace=APPS, name="net")
+
+    def change_hands(read: str) -> None:
+        if read == path:
+            api._keep(path, _merged(api.objects[path], {"metadata": {"annotations": {OWNER: "somebody else"}}}))
+
+    api.on_read = change_hands
+    process = Process(api)
+    process._refresh()
+    with pytest.raises(Conflict):
+        process.reconciler.handle(KEY)
+    api.on_read = lambda read: None
+    process.look(KEY)
+    assert api.objects[path]["metadata"]["annotations"][OWNER] == "somebody else"
+    assert PATH not in api.objects, "the network does not wait for it"
 
 
 def test_one_that_came_meanwhile_is_looked_at_before_it_is_taken(api: Api) -> None:
