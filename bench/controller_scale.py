@@ -52,8 +52,8 @@ CONNECTIONS = 32
 CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 REST_SECONDS = 60.0
 PATIENCE = 900.0
-POLL = 0.2
-"""Seconds between two looks at the controller's numbers: each costs it some milliseconds."""
+POLL, POLL_FAR = 0.2, 1.0
+"""Seconds between two looks at the controller's numbers, near the end and before: each costs it some milliseconds."""
 PFS, VFS = 2, 16
 WRITES = re.compile(r"^apiserver_request_total\{(.*)\} (\d+(?:\.\d+)?(?:e[+-]?\d+)?)$", re.MULTILINE)
 WROTE = re.compile(rf'^virtfn_writes_total\{{of="{re.escape(str(NODE_STATES))}"\}} ([\d.e+]+)$', re.MULTILINE)
@@ -451,6 +451,7 @@ def run_policy(
     before, cpu, everybody = controller.wrote(), controller.cpu(), all_cpu()
     begun = time.monotonic()
     act()
+    wait("most writes", lambda: controller.wrote() - before >= 0.8 * nodes, pause=POLL_FAR)
     end = wait("the writes", lambda: controller.wrote() - before >= nodes, pause=POLL)
     used, everybody = controller.cpu() - cpu, all_cpu() - everybody
     while wrong := wrong_states(client, wanted):  # it has written something else, too: then these seconds count
