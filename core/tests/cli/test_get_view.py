@@ -200,7 +200,7 @@ def test_a_node_that_waits_is_told_with_plan_and_reason() -> None:
         "  needs Drain_Required, drain is at Idle\n"
         "  plan 3f2a: 2 steps, disruption PF, 2 VFs lose traffic: 0000:3b:01.0, 0000:3b:01.1\n"
         "    0000:3b:00.0: sriov.set_numvfs, PF: has 2 VFs, wanted 3\n"
-        "    0000:3b:00.0: link.set_up, NONE: is down\n"
+        "    and 1 more step\n"
         "\n"
         "NODE  PF            NETDEV  VFS            MODE                      LINK  VF GROUPS\n"
         "n2    0000:3b:00.0  ens1f0  2/8, wanted 3  legacy, wanted switchdev  up\n"
@@ -208,6 +208,19 @@ def test_a_node_that_waits_is_told_with_plan_and_reason() -> None:
         "\n"
         "no policy in namespace kube-system"
     )
+
+
+def test_of_one_node_all_steps_are_told() -> None:
+    told = screen(cluster(state("n2", "InProgress", plan=PLAN)), vfs=True)
+    assert "    0000:3b:00.0: link.set_up, NONE: is down" in told
+    assert "more step" not in told
+
+
+def test_of_a_plan_that_takes_nothing_away_the_first_steps_are_told() -> None:
+    step = {"op": "link.set_up", "target": PF, "why": "is down"}
+    told = screen(cluster(state("n2", "InProgress", plan={"digest": "a", "steps": [step] * 8})))
+    assert told.count("link.set_up, NONE: is down") == 6
+    assert "and 2 more steps" in told
 
 
 def test_a_blocked_node_is_told_with_attempts_and_the_command_that_lets_it_try_again() -> None:

@@ -4,6 +4,7 @@ their cards and their kubelets are simulated.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import tempfile
@@ -81,7 +82,8 @@ def run(context: Context, *, stay: bool = False, environment: Mapping[str, str] 
     :raises WaitTimeout: something that should have happened did not.
     """
     binaries = find_binaries(environment)
-    with _terminated_as_interrupted(), _cluster(context, binaries) as cluster:
+    # The narrator tells what the controller logs of drains.
+    with _terminated_as_interrupted(), _quiet("virtfn.controller.drain_report"), _cluster(context, binaries) as cluster:
         _story(cluster)
         if stay:
             cluster.say("Everything stays until Ctrl-C. In another terminal:")
@@ -99,6 +101,18 @@ def _terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    if logger.getEffectiveLevel() >= logging.WARNING:  # unless much is wanted, by --verbose
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _story(cluster: _Cluster) -> None:

@@ -73,7 +73,7 @@ def view(report: ClusterReport, *, width: int, whole: bool = False, vfs: bool = 
     shown = _shown(report.nodes, whole=whole)
     sections = [
         _head(report, width=width),
-        _nodes(report, shown, width=width),
+        _nodes(report, shown, width=width, whole=vfs),
         _pf_table(shown, width=width, whole=vfs),
         _vf_table(shown, width=width) if vfs else [],
         _policies(report, width=width),
@@ -137,7 +137,7 @@ def _shown(nodes: Sequence[NodeReport], *, whole: bool) -> list[NodeReport]:
     return [node for node in ordered if node.standing is not Standing.IN_SYNC][:MOST_NODES]
 
 
-def _nodes(report: ClusterReport, shown: Sequence[NodeReport], *, width: int) -> list[Text]:
+def _nodes(report: ClusterReport, shown: Sequence[NodeReport], *, width: int, whole: bool) -> list[Text]:
     if not report.nodes:
         text = "no node state: either no node is to be configured, or the controller has not made them yet"
         return folded(text, width=width, style="yellow")
@@ -148,7 +148,7 @@ def _nodes(report: ClusterReport, shown: Sequence[NodeReport], *, width: int) ->
             Row(
                 (Text(node.name), Text(node.standing, style=_COLOURS[node.standing]), Text(age(node.since, report.at))),
                 said,
-                _details(node, report, said=said, width=width),
+                _details(node, report, said=said, width=width, whole=whole),
             )
         )
     lines = table(("NODE", "STANDS", "SINCE", "WHY"), rows, width=width)
@@ -193,7 +193,7 @@ def _told(condition: ConditionReport | None, *, most: int = LONGEST_MESSAGE) -> 
     return f"{condition.reason}: {textwrap.shorten(condition.message, most, placeholder=' ...')}"
 
 
-def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) -> list[Text]:
+def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int, whole: bool) -> list[Text]:
     """What else there is to know of a node that is not in sync."""
     lines: list[Text] = []
 
@@ -217,7 +217,7 @@ def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) 
         who = " (by an external drainer)" if node.external_drainer else ""
         add(f"needs {node.needs}, drain is at {node.drain}{who}")
     if node.plan is not None:
-        lines += _plan(node.plan, width=width)
+        lines += _plan(node.plan, width=width, whole=whole)
     if node.standing is Standing.BLOCKED:
         for attempt in node.attempts:
             seen = f"; seen after it: {attempt.seen}" if attempt.seen else ""
@@ -228,7 +228,8 @@ def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int) 
     return lines
 
 
-def _plan(plan: PlanReport, *, width: int) -> list[Text]:
+def _plan(plan: PlanReport, *, width: int, whole: bool) -> list[Text]:
+    """The steps that take something away, or all of them."""
     lost = ""
     if plan.affects:
         shown = ", ".join(plan.affects[:MOST_ADDRESSES])
@@ -238,10 +239,13 @@ def _plan(plan: PlanReport, *, width: int) -> list[Text]:
         )
     text = f"  plan {plan.digest}: {number_of(plan.count, 'step')}, disruption {plan.disruption}{lost}"
     lines = folded(text, width=width, indent=4)
-    for step in plan.steps[:MOST_STEPS]:
+    steps = plan.steps
+    if not whole:
+        steps = tuple(step for step in plan.steps if step.disruption != "NONE")[:MOST_STEPS] or plan.steps[:MOST_STEPS]
+    for step in steps:
         what = f"    {step.target}: {step.op}, {step.disruption}"
         lines += folded(f"{what}: {step.why}" if step.why else what, width=width, indent=6)
-    if (rest := plan.count - min(len(plan.steps), MOST_STEPS)) > 0:
+    if (rest := plan.count - len(steps)) > 0:
         lines.append(Text(f"    and {number_of(rest, 'more step', 'more steps')}"))
     return lines
 
