@@ -1,8 +1,9 @@
 """A cluster of one node for controller and daemon together: the node is a guest with real SR-IOV cards.
 
 API server and controller run on the host, the daemon in the guest, which reaches the host's loopback by QEMU's user
-network. There is no kubelet and no controller manager: nodes, their conditions and pods are made here, and pods have
-no grace period, so that the API server itself removes what is evicted.
+network. What is deployed is the overlay `default`; both programs have the rights of their accounts there, and no
+others. There is no kubelet and no controller manager: the node, its conditions and pods are made here, and pods have no
+grace period, so that the API server itself removes what is evicted.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from kube.bed.server import FROM_A_GUEST, ApiServer
 from kubernetes import client
 
 ROOT = Path(__file__).resolve().parents[3]
-CRDS = ROOT / "deploy" / "crds"
+DEPLOY = ROOT / "deploy"
 PROGRAM = Path(sys.executable).with_name("virtfn")
 NODE = "vmguest"
-NAMESPACE = "virtfn"
+NAMESPACE = "sriov-network-operator"
 PREFIX = "openshift.io"
 GROUP, VERSION, NODE_STATES = "sriovnetwork.openshift.io", "v1", "sriovnetworknodestates"
 MODULES = ("igb", "igbvf", "vfio-pci", "virtio_net")
@@ -77,10 +78,11 @@ class Cluster:
             self.server = life.enter_context(ApiServer(self._assets, arguments=arguments))
             self.api = life.enter_context(self.server.client())
             self._config = self.server.kubeconfig()
-            definitions.install(self.api, definitions.read([CRDS, ROOT / "tests" / "kube" / "data"]))
-            self._prepare()
             self.controller = Program("virtfn controller", self._folder / "controller.log")
             life.callback(self.controller.stop, grace=10.0)
+            definitions.install(self.api, definitions.read([DEPLOY / "crds", ROOT / "tests" / "kube" / "data"]))
+            self.kubectl("apply", "-k", str(DEPLOY / "overlays" / "default"))
+            self._create_node()
             self.history = life.enter_context(History(self.server, NAMESPACE, NODE))
             self._life = life.pop_all()
         return self
@@ -221,12 +223,8 @@ class Cluster:
 
     # --- its objects ------------------------------------------------------------------------------------------------
 
-    def _prepare(self) -> None:
+    def _create_node(self) -> None:
         core = client.CoreV1Api(self.api)
-        core.create_namespace({"metadata": {"name": NAMESPACE}})
-        for account in ("virtfn-controller", "virtfn-daemon"):
-            core.create_namespaced_service_account(NAMESPACE, {"metadata": {"name": account}})
-        _grant(self.api)
         labels = {"kubernetes.io/os": "linux", "kubernetes.io/hostname": NODE, "node-role.kubernetes.io/worker": ""}
         core.create_node({"metadata": {"name": NODE, "labels": labels}})
         core.patch_node(NODE, {"spec": {"taints": None}})
@@ -269,31 +267,3 @@ def daemon_words(kubeconfig: str, *, port: int) -> list[str]:
 
 def _program() -> list[str]:
     return ["env", f"NAMESPACE={NAMESPACE}", f"RESOURCE_PREFIX={PREFIX}", str(PROGRAM)]
-
-
-def _grant(api: client.ApiClient) -> None:
-    """Rights of the two service accounts."""
-    rbac = client.RbacAuthorizationV1Api(api)
-    subject = {"kind": "ServiceAccount", "namespace": NAMESPACE}
-    group = {"apiGroup": "rbac.authorization.k8s.io"}
-    rbac.create_cluster_role_binding(
-        {
-            "metadata": {"name": "virtfn-controller"},
-            "roleRef": {**group, "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{**subject, "name": "virtfn-controller"}],
-        }
-    )
-    rules = [
-        {"apiGroups": [GROUP], "resources": [NODE_STATES], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": [GROUP], "resources": [f"{NODE_STATES}/status"], "verbs": ["patch", "update"]},
-        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
-    ]
-    rbac.create_namespaced_role(NAMESPACE, {"metadata": {"name": "virtfn-daemon"}, "rules": rules})
-    rbac.create_namespaced_role_binding(
-        NAMESPACE,
-        {
-            "metadata": {"name": "virtfn-daemon"},
-            "roleRef": {**group, "kind": "Role", "name": "virtfn-daemon"},
-            "subjects": [{**subject, "name": "virtfn-daemon"}],
-        },
-    )

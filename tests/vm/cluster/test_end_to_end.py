@@ -200,7 +200,11 @@ def test_a_deleted_policy_gives_the_card_back(
     assert_report_is_true(state, untouched[FIRST])
     cluster.until("the drain is over", lambda: _annotation(cluster, CURRENT_STATE) == "Idle")
     assert "unschedulable" not in cluster.node()["spec"]
+
+    # Nothing that either did was beyond the rights that it is deployed with.
     cluster.stop_daemon()
+    for log in (cluster.guest.log("daemon"), cluster.controller.log.read_text(encoding="utf-8")):
+        assert "is not allowed" not in log
 
 
 def _needs(cluster: Cluster, what: str) -> dict[str, Any] | None:
