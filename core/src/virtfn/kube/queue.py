@@ -144,7 +144,7 @@ class WorkQueue(Generic[K]):
             self._processing.discard(key)
             if key in self._dirty:
                 self._ready.append(key)
-            self._changed.notify_all()
+                self._changed.notify()
 
     def shut_down(self, *, drain: bool) -> None:
         """Take no more keys. With `drain`, those in line still get their turn; those that wait for a time do not."""
