@@ -201,7 +201,7 @@ class App:
             if not all(self.views[name].reflector.has_synced for name in reconciler.needs):
                 continue
             self._waiting.remove(reconciler)
-            workers = self._working[reconciler.name] = Workers(
+            workers = Workers(
                 reconciler.queue,
                 handle=self._guarded(reconciler.handle),
                 count=reconciler.workers,
@@ -210,6 +210,7 @@ class App:
                 meter=self._meter,
             )
             workers.start()
+            self._working = {**self._working, reconciler.name: workers}  # the health server reads it meanwhile
             logger.info("%s: started", reconciler.name)
 
     def _stop_all(self) -> None:
