@@ -34,7 +34,7 @@ $(VENV)/.dists: $(PYPROJECTS)
 		{ echo "make: $(PYTHON) has no venv module (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	@echo "Setting up $(VENV) with $$("$(PYTHON)" -V) ..." >&2
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(DISTS:%=-e ./%)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e "./core[kube]" $(patsubst %,-e ./%,$(filter-out core,$(DISTS)))
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.dists requirements-dev.txt
