@@ -13,7 +13,8 @@ import pytest
 import yaml
 from kubernetes import client
 
-from virtfn.controller.operands import NAMES
+from virtfn.cli.main import make_parser
+from virtfn.controller.operands import NAMES, OperandSettings, wanted_daemon_sets
 from virtfn.controller.operands.manifests import manifests
 
 KUBE_OVN = {
@@ -210,3 +211,21 @@ def test_images_are_built_by_the_script_that_is_tested(deploy: Path) -> None:
         assert shown[0] == "*"
         assert "!deploy/images/install.sh" in shown
     assert "USER 65532:65532" in (deploy / "images" / "controller.Dockerfile").read_text(encoding="utf-8")
+
+
+def test_the_command_lines_are_ones_that_virtfn_takes(things: list[tuple[str, dict[str, Any]]]) -> None:
+    """Also with all that an operator configuration can add."""
+    settings = OperandSettings("d", "p", verbose=True, use_cdi=True)
+    deployed = [thing for _, thing in things if thing["kind"] in ("Deployment", "DaemonSet")]
+    seen = []
+    for thing in (*deployed, *wanted_daemon_sets(settings)):
+        for container in thing["spec"]["template"]["spec"]["containers"]:
+            program, *words = [*container.get("command", ("",)), *container.get("args", ())]
+            if program == "virtfn":
+                options = make_parser().parse_args(words)
+                seen.append((options.command, options.verbose))
+                if options.command == "daemon":
+                    assert (options.root, options.state_dir) == (Path("/host"), Path("/var/lib/virtfn/journal"))
+                ports = [port["containerPort"] for port in container["ports"]]
+                assert ports == [options.health_port]
+    assert sorted(seen) == [("controller", False), ("daemon", False), ("daemon", True)]
