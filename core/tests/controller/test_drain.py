@@ -343,7 +343,8 @@ def test_a_daemon_that_changes_its_mind_just_before_the_drain_begins(cluster: An
     assert cluster.current("b") == "DrainComplete"
 
 
-def test_a_slot_that_is_not_needed_any_more_is_given_back(cluster: Any, drains: Any) -> None:
+@pytest.mark.parametrize("is_external", [False, True])
+def test_a_slot_that_is_not_needed_any_more_is_given_back(cluster: Any, drains: Any, is_external: bool) -> None:
     for node in ("a", "b"):
         cluster.add(node)
     cluster.run(drains)
@@ -352,7 +353,12 @@ def test_a_slot_that_is_not_needed_any_more_is_given_back(cluster: Any, drains: 
     def change(method: str, *, path: str, **more: Any) -> Any:
         if method == "GET" and path.endswith("/sriovnetworknodestates/a") and not looks[0]:
             looks[0] += 1
-            cluster.need("a", "Idle")
+            if is_external:
+                words = cluster.get(NODE_STATES, "a")["metadata"]["annotations"]
+                word = {"sriovnetwork.openshift.io/use-external-drainer": "true"}
+                cluster.put(NODE_STATES, "a", metadata={"annotations": {**words, **word}})
+            else:
+                cluster.need("a", "Idle")
         return real(method, path=path, **more)
 
     cluster.request = change
