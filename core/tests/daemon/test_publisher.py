@@ -9,7 +9,7 @@ import pytest
 
 from virtfn.daemon.publisher import Publisher
 from virtfn.daemon.status import Report
-from virtfn.errors import Unavailable
+from virtfn.errors import NotFound, Unavailable
 from virtfn.kube.apply import Outcome, Written
 from virtfn.model import Inventory
 
@@ -175,3 +175,9 @@ def test_a_node_state_of_the_same_name_is_another_one(server: Server, publisher:
     publisher.publish(report("something else"))
     publisher.tell(reason="X", action="X", note="x")
     assert len(server.writes) == 2
+
+
+def test_nothing_is_begun_for_a_node_state_that_is_gone(server: Server, publisher: Publisher) -> None:
+    server.watched = None
+    with pytest.raises(NotFound):
+        publisher.publish(Report(Inventory(), {}, 2, acting=True))

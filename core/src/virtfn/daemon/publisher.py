@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from virtfn.cluster.kinds import NODE_STATES
 from virtfn.daemon.status import BLOCKED, DRIFTED, READY, Judgement, Report, conditions_of, judge_report, status_of
+from virtfn.errors import NotFound
 from virtfn.kube.apply import Applier
 from virtfn.kube.clock import Clock
 from virtfn.kube.conditions import merge_conditions
@@ -55,6 +56,8 @@ class Publisher:
         :raises ClusterError: it could not be written; nothing that has to be told before it is done may be done.
         """
         live = self.newest()
+        if live is None and report.acting:
+            raise NotFound("the node state is gone: nothing is done that cannot be told")
         if live is None:
             return
         before = _own_part(live)
