@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 from virtfn.model import EswitchMode, PciAddress
@@ -34,6 +35,35 @@ class DevlinkInfo:
     stored: Mapping[str, str] = field(default_factory=dict)
 
 
+class ParamMode(StrEnum):
+    """When a devlink parameter takes effect: `DEVLINK_ATTR_PARAM_VALUE_CMODE`."""
+
+    RUNTIME = "runtime"
+    """At once."""
+    DRIVERINIT = "driverinit"
+    """When the driver takes the device anew (`devlink dev reload`)."""
+    PERMANENT = "permanent"
+    """When the device is reset: it is kept in its memory."""
+
+
+ParamValue = bool | int | str
+
+
+@dataclass(frozen=True, slots=True)
+class DevlinkParam:
+    """`devlink dev param show` of one parameter."""
+
+    name: str
+    kind: str
+    """`bool`, `u8`, `u16`, `u32`, `u64` or `string`."""
+    values: Mapping[ParamMode, ParamValue] = field(default_factory=dict)
+    """By when they take effect; as a driver offers them, usually one."""
+
+    def value(self, mode: ParamMode = ParamMode.RUNTIME) -> ParamValue | None:
+        """The value of that mode; None where the driver does not give it."""
+        return self.values.get(mode)
+
+
 class HostReader(Protocol):
     """Reads. Nothing here changes the machine."""
 
@@ -51,6 +81,10 @@ class HostReader(Protocol):
 
     def devlink_info(self, address: PciAddress) -> DevlinkInfo | None:
         """Driver, serial number and versions; None when the device has no devlink instance."""
+        ...
+
+    def devlink_param(self, address: PciAddress, name: str) -> DevlinkParam | None:
+        """A parameter of the device; None when it has no devlink instance, or its driver no such parameter."""
         ...
 
     def driver_info(self, netdev: str) -> Mapping[str, str]:
@@ -108,6 +142,13 @@ class Host(HostReader, Protocol):
 
     def set_eswitch_mode(self, pf: PciAddress, mode: EswitchMode) -> None:
         """DEVLINK_CMD_ESWITCH_SET, read back."""
+        ...
+
+    def set_devlink_param(self, pf: PciAddress, name: str, value: ParamValue, *, mode: ParamMode) -> None:
+        """DEVLINK_CMD_PARAM_SET, read back; nothing happens when it has the value already.
+
+        :raises KernelRefused: EOPNOTSUPP when the driver has no such parameter, or does not take the value.
+        """
         ...
 
     def load_module(self, name: str) -> None:

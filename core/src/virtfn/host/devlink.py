@@ -10,7 +10,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from virtfn.host.api import DevlinkInfo
+from virtfn.host.api import DevlinkInfo, DevlinkParam, ParamMode, ParamValue
+from virtfn.host.devlink_param import param_attributes, read_param
 from virtfn.model import EswitchMode
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,32 @@ class GenericNetlinkDevlink:
         answers = self._ask("DEVLINK_CMD_INFO_GET", handle)
         return devlink_info(answers[0]) if answers else None
 
+    def param(self, handle: Handle, name: str) -> DevlinkParam | None:
+        """DEVLINK_CMD_PARAM_GET; None when the device has no devlink instance, or its driver no such parameter."""
+        from virtfn.host import netlink
+
+        try:
+            answers = netlink.devlink_param(
+                "DEVLINK_CMD_PARAM_GET",
+                family=self._number(),
+                attributes=[*_address(handle), ("DEVLINK_ATTR_PARAM_NAME", name)],
+            )
+        except OSError as error:
+            if error.errno in _NOTHING_THERE or error.errno == errno.EINVAL:  # EINVAL: no parameter of that name
+                return None
+            raise
+        return next((found for answer in answers if (found := read_param(answer)) is not None), None)
+
+    def set_param(self, handle: Handle, param: DevlinkParam, value: ParamValue, *, mode: ParamMode) -> None:
+        """DEVLINK_CMD_PARAM_SET. OSError with the driver's own text."""
+        from virtfn.host import netlink
+
+        netlink.devlink_param(
+            "DEVLINK_CMD_PARAM_SET",
+            family=self._number(),
+            attributes=[*_address(handle), *param_attributes(param, value, mode=mode)],
+        )
+
     def handles(self) -> frozenset[Handle]:
         """All devlink instances (DEVLINK_CMD_GET); empty when the kernel has no devlink."""
         try:
@@ -69,9 +96,15 @@ class GenericNetlinkDevlink:
     ) -> Sequence[Any]:
         from virtfn.host import netlink
 
+        return netlink.devlink_request(command, family=self._number(), attributes=attributes, dump=dump)
+
+    def _number(self) -> int:
+        """The family's number, asked for once."""
+        from virtfn.host import netlink
+
         if self._family is None:
             self._family = netlink.devlink_family()
-        return netlink.devlink_request(command, family=self._family, attributes=attributes, dump=dump)
+        return self._family
 
 
 def eswitch_mode(message: Any) -> EswitchMode | None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from virtfn.host.api import CommandResult, DevlinkInfo
+from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam, ParamMode, ParamValue
 from virtfn.model import EswitchMode, VfSettings
 
 
@@ -109,6 +109,14 @@ class Devlink(Protocol):
 
     def info(self, handle: tuple[str, str]) -> DevlinkInfo | None:
         """DEVLINK_CMD_INFO_GET; None when the device has no devlink instance."""
+        ...
+
+    def param(self, handle: tuple[str, str], name: str) -> DevlinkParam | None:
+        """DEVLINK_CMD_PARAM_GET; None when the device has no devlink instance or no such parameter."""
+        ...
+
+    def set_param(self, handle: tuple[str, str], param: DevlinkParam, value: ParamValue, *, mode: ParamMode) -> None:
+        """DEVLINK_CMD_PARAM_SET of a parameter that `param` gave."""
         ...
 
     def handles(self) -> frozenset[tuple[str, str]]:

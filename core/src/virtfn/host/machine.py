@@ -24,6 +24,7 @@ from virtfn.errors import (
     UnsupportedSetting,
     WaitTimeout,
 )
+from virtfn.host.features import Features
 from virtfn.host.kernel import Kernel, LinkInfo
 from virtfn.host.reader import DEVICES, Reader, device_path
 from virtfn.host.refusals import host_error
@@ -53,7 +54,7 @@ class Timeouts:
     """`modprobe`."""
 
 
-class Machine(Reader):
+class Machine(Features):
     """`virtfn.host.api.Host` on a `Kernel`."""
 
     def __init__(self, kernel: Kernel, *, timeouts: Timeouts | None = None) -> None:

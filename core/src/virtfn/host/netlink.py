@@ -18,7 +18,7 @@ from virtfn.host.netlink_socket import NetlinkSocket
 from virtfn.host.package_parts import parts_of
 
 with parts_of("pyroute2"):
-    from pyroute2.netlink import CTRL_CMD_GETFAMILY, GENL_ID_CTRL, ctrlmsg, nla, nlmsg
+    from pyroute2.netlink import CTRL_CMD_GETFAMILY, GENL_ID_CTRL, ctrlmsg, genlmsg, nla, nlmsg
     from pyroute2.netlink.devlink import DEVLINK_NAMES, devlinkcmd
     from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_SETLINK
 
@@ -78,6 +78,20 @@ class LinkMessage(nlmsg):  # type: ignore[misc]
                     fields = (("vf", "I"), ("vlan", "I"), ("qos", "I"), ("proto", ">H"), ("padding", "H"))
 
 
+class ParamMessage(genlmsg):  # type: ignore[misc]
+    """A devlink message about one parameter. Its value goes as bytes: what they are depends on the parameter."""
+
+    prefix = "DEVLINK_ATTR_"
+    nla_map = (
+        (1, "DEVLINK_ATTR_BUS_NAME", "asciiz"),
+        (2, "DEVLINK_ATTR_DEV_NAME", "asciiz"),
+        (81, "DEVLINK_ATTR_PARAM_NAME", "asciiz"),
+        (83, "DEVLINK_ATTR_PARAM_TYPE", "uint8"),
+        (86, "DEVLINK_ATTR_PARAM_VALUE_DATA", "cdata"),
+        (87, "DEVLINK_ATTR_PARAM_VALUE_CMODE", "uint8"),
+    )
+
+
 def link_message(index: int = 0, *, attributes: Attributes = (), flags: int = 0, change: int = 0) -> LinkMessage:
     """A link message; nested attributes are `{"attrs": [...]}`."""
     message = LinkMessage()
@@ -118,6 +132,13 @@ def devlink_request(command: str, *, family: int, attributes: Attributes = (), d
     message = _generic_message(devlinkcmd(), DEVLINK_NAMES[command], attributes)
     with NetlinkSocket(_NETLINK_GENERIC) as generic:
         return generic.request(message, kind=family, decode=_devlink, dump=dump)
+
+
+def devlink_param(command: str, *, family: int, attributes: Attributes) -> Sequence[bytes]:
+    """A devlink command about one parameter; the kernel's answers as they came."""
+    message = _generic_message(ParamMessage(), DEVLINK_NAMES[command], attributes)
+    with NetlinkSocket(_NETLINK_GENERIC) as generic:
+        return generic.request(message, kind=family, decode=bytes)
 
 
 def _generic_message(message: Any, command: int, attributes: Attributes) -> Any:

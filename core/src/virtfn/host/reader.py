@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from virtfn.errors import CommandFailed, DeviceGone, WaitTimeout
-from virtfn.host.api import CommandResult, DevlinkInfo
+from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam
 from virtfn.host.kernel import ARPHRD_ETHER, ARPHRD_INFINIBAND, Kernel, LinkInfo
 from virtfn.model import LinkType, Netdev, PciAddress, PciId, Pf, Platform, Vf, VfSettings
 
@@ -63,6 +63,13 @@ class Reader:
         """See `HostReader`."""
         try:
             return self._kernel.devlink.info(("pci", str(address)))
+        except OSError:
+            return None
+
+    def devlink_param(self, address: PciAddress, name: str) -> DevlinkParam | None:
+        """See `HostReader`."""
+        try:
+            return self._kernel.devlink.param(("pci", str(address)), name)
         except OSError:
             return None
 

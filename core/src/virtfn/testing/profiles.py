@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, StringConstraints
 
 from virtfn.errors import InvalidDocument
+from virtfn.host.api import ParamMode
 from virtfn.model import LinkType, PciId
 from virtfn.model.codec import from_data
 
@@ -130,10 +131,26 @@ class FirmwareFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class DevlinkFacts:
-    """`devlink dev info`."""
+class ParamFacts:
+    """One parameter of `devlink dev param show`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    kind: str
+    """`bool`, `u32`, `string` ..."""
+    value: bool | int | str
+    """As the machine boots."""
+    mode: ParamMode = ParamMode.RUNTIME
+    choices: tuple[bool | int | str, ...] = ()
+    """The values that the device takes; empty: any."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevlinkFacts:
+    """`devlink dev info`, and the parameters."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    params: Mapping[str, ParamFacts] = field(default_factory=dict)
+    """Of each PF."""
     serial_number: str = ""
     fixed: Mapping[str, str] = field(default_factory=dict)
     running: Mapping[str, str] = field(default_factory=dict)

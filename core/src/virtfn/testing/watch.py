@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from virtfn.host.api import CommandResult, DevlinkInfo
+from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam, ParamMode, ParamValue
 from virtfn.host.kernel import Kernel, LinkInfo, Process
 from virtfn.model import EswitchMode, VfSettings
 
@@ -168,6 +168,14 @@ class _Devlink(_Part):
 
     def info(self, handle: tuple[str, str]) -> DevlinkInfo | None:
         return self._watch.meet(Access("info", "/".join(handle)), lambda: self._kernel.devlink.info(handle))
+
+    def param(self, handle: tuple[str, str], name: str) -> DevlinkParam | None:
+        access = Access("param", "/".join(handle), name)
+        return self._watch.meet(access, lambda: self._kernel.devlink.param(handle, name))
+
+    def set_param(self, handle: tuple[str, str], param: DevlinkParam, value: ParamValue, *, mode: ParamMode) -> None:
+        access = Access("set_param", "/".join(handle), {param.name: value}, True)
+        self._watch.meet(access, lambda: self._kernel.devlink.set_param(handle, param, value, mode=mode))
 
     def handles(self) -> frozenset[tuple[str, str]]:
         return self._watch.meet(Access("handles", ""), self._kernel.devlink.handles)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from virtfn.host.api import ParamMode, ParamValue
 from virtfn.host.kernel import Process
 from virtfn.model import EswitchMode, LinkType, PciAddress, PciId, VfSettings
 from virtfn.testing.profiles import FirmwareFacts, Profile
@@ -115,6 +116,8 @@ class PciFunction:
     netdevs: list[Netdev] = field(default_factory=list)
     holders: list[Process] = field(default_factory=list)
     eswitch_mode: EswitchMode = EswitchMode.LEGACY
+    params: dict[tuple[str, ParamMode], ParamValue] = field(default_factory=dict)
+    """devlink parameters that were set since the machine booted."""
     bus_number: int = 0
     """Number on a bus of its own below the function (`virtio3`), or of its vfio device (`vfio3`)."""
     gone: bool = False

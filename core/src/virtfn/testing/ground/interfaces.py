@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from virtfn.host.api import CommandResult, DevlinkInfo
+from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam, ParamMode, ParamValue
 from virtfn.host.kernel import LinkInfo, Process
 from virtfn.model import EswitchMode, VfSettings
 from virtfn.testing.ground.blocking import WouldBlock
@@ -167,6 +167,27 @@ class FakeDevlink:
             return None if function is None or function.driver is None else function.driver.devlink_info(function)
 
         return self.calls.perform(Call("info", "/".join(handle)), look)
+
+    def param(self, handle: tuple[str, str], name: str) -> DevlinkParam | None:
+        """See `Devlink`."""
+
+        def look() -> DevlinkParam | None:
+            function = self._find(handle)
+            driver = None if function is None else function.driver
+            return None if function is None or driver is None else driver.devlink_param(function, name)
+
+        return self.calls.perform(Call("param", "/".join(handle), name), look)
+
+    def set_param(self, handle: tuple[str, str], param: DevlinkParam, value: ParamValue, *, mode: ParamMode) -> None:
+        """See `Devlink`."""
+
+        def write() -> None:
+            function = self._find(handle)
+            if function is None or function.driver is None:
+                raise oserror(errno.ENODEV)
+            function.driver.set_devlink_param(function, param.name, value, mode)
+
+        self.calls.perform(Call("set_param", "/".join(handle), {param.name: value}), write, writes=True)
 
     def handles(self) -> frozenset[tuple[str, str]]:
         """See `Devlink`."""

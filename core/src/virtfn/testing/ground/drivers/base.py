@@ -10,7 +10,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from virtfn.host.api import DevlinkInfo
+from virtfn.host.api import DevlinkInfo, DevlinkParam, ParamMode, ParamValue
 from virtfn.model import EswitchMode, LinkType, PciId, VfSettings
 from virtfn.model.inventory import UNSET_MAC
 from virtfn.testing.ground import names
@@ -121,6 +121,29 @@ class Driver:
             running=facts.running,
             stored=facts.stored,
         )
+
+    def devlink_param(self, function: PciFunction, name: str) -> DevlinkParam | None:
+        """As the profile says it is at boot, or as it was set; PFs only."""
+        facts = function.card.profile.devlink.params.get(name) if function.physfn is None else None
+        if facts is None:
+            return None
+        return DevlinkParam(name, facts.kind, {facts.mode: function.params.get((name, facts.mode), facts.value)})
+
+    def set_devlink_param(self, function: PciFunction, name: str, value: ParamValue, mode: ParamMode) -> None:
+        """The driver's check, then the value is kept. OSError(EINVAL) for a name or a value that is none."""
+        known = self.devlink_param(function, name)
+        if known is None:
+            raise oserror(errno.EINVAL)
+        if mode not in known.values:
+            raise oserror(errno.EOPNOTSUPP)
+        self.check_param(function, name, value)
+        function.params[name, mode] = value
+
+    def check_param(self, function: PciFunction, name: str, value: ParamValue) -> None:
+        """OSError as the driver refuses a value."""
+        choices = function.card.profile.devlink.params[name].choices
+        if choices and value not in choices:
+            raise oserror(errno.EINVAL)
 
 
 class SimpleDriver(Driver):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 
+from virtfn.host.api import ParamValue
 from virtfn.model import EswitchMode, LinkType, VfSettings
 from virtfn.model.inventory import UNSET_MAC
 from virtfn.testing.ground import names
@@ -100,6 +101,20 @@ class Mlx5Core(SwitchdevDriver):
             self.machine.log(f"mlx5_core {function.name}: E-Switch: Failed to create slow path FDB Table err -22")
             raise oserror(errno.EINVAL, "mlx5_core: Failed setting eswitch to offloads")
         self.change_mode(function, mode)
+
+    def check_param(self, function: PciFunction, name: str, value: ParamValue) -> None:
+        """Flow steering cannot change in switchdev mode, and not every card can do it in software."""
+        if name != "flow_steering_mode":
+            super().check_param(function, name, value)
+            return
+        if value not in ("dmfs", "smfs"):
+            raise oserror(errno.EINVAL, 'mlx5_core: Bad parameter: supported values are ["dmfs", "smfs"]')
+        if value == "smfs" and function.eswitch_mode is EswitchMode.SWITCHDEV:
+            text = "mlx5_core: Software managed steering is not supported when eswitch offloads enabled."
+            raise oserror(errno.EOPNOTSUPP, text)
+        if value not in function.card.profile.devlink.params[name].choices:
+            text = "mlx5_core: Software managed steering is not supported by current device"
+            raise oserror(errno.EOPNOTSUPP, text)
 
     def _require_eswitch(self, function: PciFunction) -> None:
         if function.physfn is not None or self._infiniband(function) or not function.card.host_manages_eswitch:
