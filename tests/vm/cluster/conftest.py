@@ -1,4 +1,4 @@
-"""One cluster with one guest for all tests of this directory, which run on the host, in the order they are written in.
+"""One cluster with one guest for all tests of a module, which run on the host, in the order they are written in.
 
 What they need is built by `make kube-deps` and `make vm-deps`; where it is missing, they fail and say so.
 """
@@ -21,7 +21,7 @@ from kube import deps as kube_deps
 from kube.bed import assets
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def empty_cluster() -> Iterator[Cluster]:
     """Server and guest; neither controller nor daemon runs yet."""
     lacking = [f"{line} (run `make vm-deps`)" for line in vm_deps.problems()]
@@ -35,14 +35,14 @@ def empty_cluster() -> Iterator[Cluster]:
         assert trouble == [], made.guest.last_words()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def untouched(empty_cluster: Cluster) -> dict[str, PhysicalFunction]:
     """All cards as the guest booted, before a daemon ran."""
     empty_cluster.guest.wait()
     return empty_cluster.guest.look_at_all()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(empty_cluster: Cluster, untouched: dict[str, PhysicalFunction]) -> Cluster:
     """Controller and daemon run, and the node is in sync with no policy."""
     empty_cluster.start_controller()
