@@ -61,6 +61,8 @@ def baseline_of(pf: Pf) -> DesiredPf:
                 mac=vf.settings.mac if vf.settings else None,
                 mtu=vf.netdev.mtu if vf.netdev else None,
                 driver_override=vf.driver_override,
+                vdpa_name=vf.vdpa.name if vf.vdpa else None,
+                vdpa_driver=vf.vdpa.driver if vf.vdpa else None,
             )
             for vf in pf.vfs
         ),

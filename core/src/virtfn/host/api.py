@@ -151,6 +151,29 @@ class Host(HostReader, Protocol):
         """
         ...
 
+    def add_vdpa(self, function: PciAddress, *, name: str | None = None) -> None:
+        """Make a vDPA device on a VF that is on its network driver; nothing happens when it is there.
+
+        :param name: of the device; None: the one that `virtfn.model.inventory.vdpa_name` gives.
+        :raises KernelRefused: the kernel offers none on it.
+        """
+        ...
+
+    def bind_vdpa(self, function: PciAddress, driver: str | None) -> None:
+        """Bind the function's vDPA device to `virtio_vdpa` or `vhost_vdpa`, or with None to none; read back.
+
+        :raises DeviceGone: it has no vDPA device.
+        :raises DeviceBusy: a process holds the device open.
+        """
+        ...
+
+    def remove_vdpa(self, function: PciAddress) -> None:
+        """Remove the vDPA device that `add_vdpa` makes; nothing happens when it is not there.
+
+        :raises DeviceBusy: a process holds the device open.
+        """
+        ...
+
     def load_module(self, name: str) -> None:
         """`modprobe`; nothing happens when it is loaded or built in."""
         ...

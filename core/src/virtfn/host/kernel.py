@@ -124,6 +124,25 @@ class Devlink(Protocol):
         ...
 
 
+class Vdpa(Protocol):
+    """The generic netlink family "vdpa". A management device is named as devlink names devices, bus and name.
+
+    What devices there are, and their drivers, is in `sys/bus/vdpa`.
+    """
+
+    def management(self) -> frozenset[tuple[str, str]]:
+        """All management devices; empty when the kernel has no vDPA."""
+        ...
+
+    def add(self, handle: tuple[str, str], name: str, *, max_vqp: int | None = None) -> None:
+        """VDPA_CMD_DEV_NEW, with so many pairs of queues; None: as the driver has it. OSError(EOPNOTSUPP): without."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """VDPA_CMD_DEV_DEL; blocks without end while the device is held open through vhost_vdpa."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process, as messages name it."""
@@ -147,6 +166,10 @@ class Processes(Protocol):
 
         A process that has only the group open does not hold the device.
         """
+        ...
+
+    def vdpa_users(self, device: str) -> Sequence[Process]:
+        """Processes that hold a vDPA device open through its character device (`vhost-vdpa-0`)."""
         ...
 
 
@@ -188,6 +211,7 @@ class Kernel:
     files: Files
     links: Links
     devlink: Devlink
+    vdpa: Vdpa
     ethtool: Ethtool
     processes: Processes
     commands: Commands

@@ -12,6 +12,7 @@ from virtfn.host.files import HostFiles
 from virtfn.host.kernel import Kernel
 from virtfn.host.processes import ProcProcesses
 from virtfn.host.rtnetlink import RtnetlinkLinks
+from virtfn.host.vdpa import GenericNetlinkVdpa
 
 
 def linux_kernel(root: Path = Path("/")) -> Kernel:
@@ -24,6 +25,7 @@ def linux_kernel(root: Path = Path("/")) -> Kernel:
         files=HostFiles(root),
         links=RtnetlinkLinks(),
         devlink=GenericNetlinkDevlink(),
+        vdpa=GenericNetlinkVdpa(),
         ethtool=IoctlEthtool(),
         processes=ProcProcesses(root),
         commands=HostCommands(root),

@@ -28,8 +28,9 @@ from virtfn.host.features import Features
 from virtfn.host.kernel import Kernel, LinkInfo
 from virtfn.host.reader import DEVICES, Reader, device_path
 from virtfn.host.refusals import host_error
+from virtfn.host.vdpa_devices import VdpaWriter
 from virtfn.model import DeviceType, EswitchMode, PciAddress
-from virtfn.model.inventory import USERSPACE_DRIVERS
+from virtfn.model.inventory import USERSPACE_DRIVERS, vdpa_name
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class Timeouts:
     """From binding a driver until its netdev is there."""
     module: float = 60.0
     """`modprobe`."""
+    vdpa_appears: float = 10.0
+    """From a driver taking a VF until the VF can have a vDPA device."""
 
 
 class Machine(Features):
@@ -60,6 +63,10 @@ class Machine(Features):
     def __init__(self, kernel: Kernel, *, timeouts: Timeouts | None = None) -> None:
         super().__init__(kernel)
         self._timeouts = timeouts or Timeouts()
+        self.vdpa = VdpaWriter(
+            kernel, wait_until=self.wait_until, appears=self._timeouts.vdpa_appears, driver=self._timeouts.driver
+        )
+        """vDPA devices by name, of whatever makes them."""
 
     @property
     def reader(self) -> Reader:
@@ -229,8 +236,10 @@ class Machine(Features):
     # --- who is in the way --------------------------------------------------------------------------------------------
 
     def vf_holders(self, function: PciAddress) -> tuple[str, ...]:
-        """Processes that hold the function open through vfio, as `name (pid N)`."""
-        return self._vfio_users(function) if self.driver(function) in USERSPACE_DRIVERS else ()
+        """Processes that hold the function open through vfio, or its vDPA device through vhost, as `name (pid N)`."""
+        if self.driver(function) in USERSPACE_DRIVERS:
+            return self._vfio_users(function)
+        return self.vdpa.holders_of(function)
 
     def _vfio_users(self, function: PciAddress) -> tuple[str, ...]:
         devices = self._kernel.files.listdir(device_path(function, "vfio-dev"))
@@ -349,6 +358,24 @@ class Machine(Features):
             raise host_error(error, device=device, what=what, present=handle in devlink.handles()) from error
         if now is not mode:
             raise NotEffective(f"{device}: {what} (it reads {now or 'nothing'} afterwards)", device=device)
+
+    # --- vDPA ---------------------------------------------------------------------------------------------------------
+
+    def add_vdpa(self, function: PciAddress, *, name: str | None = None) -> None:
+        """See `Host`."""
+        self.require(function)
+        self.vdpa.add(("pci", str(function)), name or vdpa_name(function), about=str(function))
+
+    def bind_vdpa(self, function: PciAddress, driver: str | None) -> None:
+        """See `Host`."""
+        self.require(function)
+        device = self.vdpa.device_of(function, self.vdpa.view())
+        self.vdpa.bind(device.name if device else vdpa_name(function), driver, about=str(function))
+
+    def remove_vdpa(self, function: PciAddress) -> None:
+        """See `Host`."""
+        self.require(function)
+        self.vdpa.remove(vdpa_name(function), about=str(function))
 
     # --- modules ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
-"""The only module that imports pyroute2: requests of rtnetlink and devlink, and link messages with the VF attributes.
+"""The only module that imports pyroute2: requests of rtnetlink, devlink and vDPA, and link messages of VFs.
 
-pyroute2 takes long to import, so `rtnetlink` and `devlink` import this module when they are first asked something; and
-as a whole it takes 11 MiB for its database of networks and other things, so only its messages are imported.
+pyroute2 takes long to import, so the modules that use this one import it when they are first asked something; and as a
+whole it takes 11 MiB for its database of networks and other things, so only its messages are imported.
 
 The link message is our own, not pyroute2's `ifinfmsg`, which writes a VF's VLAN with protocol two bytes shorter than
 the kernel reads it. Numbers and structures are those of linux/if_link.h. Link messages that the kernel sends are read
@@ -119,9 +119,29 @@ def change_link(message: LinkMessage) -> None:
         route.request(message, kind=RTM_SETLINK, decode=bytes)
 
 
+class VdpaMessage(genlmsg):  # type: ignore[misc]
+    """A message of the family "vdpa": those attributes of `enum vdpa_attr` that virtfn sends or reads."""
+
+    prefix = "VDPA_ATTR_"
+    nla_map = (
+        (1, "VDPA_ATTR_MGMTDEV_BUS_NAME", "asciiz"),
+        (2, "VDPA_ATTR_MGMTDEV_DEV_NAME", "asciiz"),
+        (4, "VDPA_ATTR_DEV_NAME", "asciiz"),
+        (12, "VDPA_ATTR_DEV_NET_CFG_MAX_VQP", "uint16"),
+    )
+
+
+_VDPA_COMMANDS = {"VDPA_CMD_MGMTDEV_GET": 2, "VDPA_CMD_DEV_NEW": 3, "VDPA_CMD_DEV_DEL": 4}
+
+
 def devlink_family() -> int:
     """The number that devlink's messages have; the same until the kernel is another. ENOENT: it has no devlink."""
-    message = _generic_message(ctrlmsg(), CTRL_CMD_GETFAMILY, [("CTRL_ATTR_FAMILY_NAME", "devlink")])
+    return generic_family("devlink")
+
+
+def generic_family(name: str) -> int:
+    """The number that messages of a generic netlink family have. ENOENT: the kernel has no such family."""
+    message = _generic_message(ctrlmsg(), CTRL_CMD_GETFAMILY, [("CTRL_ATTR_FAMILY_NAME", name)])
     with NetlinkSocket(_NETLINK_GENERIC) as generic:
         (found,) = generic.request(message, kind=GENL_ID_CTRL, decode=_family)
     return int(found.get_attr("CTRL_ATTR_FAMILY_ID"))
@@ -141,6 +161,14 @@ def devlink_param(command: str, *, family: int, attributes: Attributes) -> Seque
         return generic.request(message, kind=family, decode=bytes)
 
 
+def vdpa_request(command: str, *, attributes: Attributes = (), dump: bool = False) -> Sequence[Any]:
+    """A command of the family "vdpa" by its name (`VDPA_CMD_DEV_NEW`); the kernel's answers."""
+    message = _generic_message(VdpaMessage(), _VDPA_COMMANDS[command], attributes)
+    family = generic_family("vdpa")
+    with NetlinkSocket(_NETLINK_GENERIC) as generic:
+        return generic.request(message, kind=family, decode=_vdpa, dump=dump)
+
+
 def _generic_message(message: Any, command: int, attributes: Attributes) -> Any:
     message["cmd"], message["version"] = command, 1
     message["attrs"] = list(attributes)
@@ -153,6 +181,10 @@ def _family(data: bytes) -> Any:
 
 def _devlink(data: bytes) -> Any:
     return _decoded(devlinkcmd(data))
+
+
+def _vdpa(data: bytes) -> Any:
+    return _decoded(VdpaMessage(data))
 
 
 def _decoded(message: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Who holds a vfio device open: the processes that a number of VFs, or an unbind, would wait for without end.
+"""Who holds a vfio or vDPA device open: the processes that a number of VFs, or an unbind, would wait for without end.
 
 The kernel tells it by /proc only. A vfio device is open in one of two ways:
 
@@ -8,7 +8,8 @@ The kernel tells it by /proc only. A vfio device is open in one of two ways:
   (`vfio-device-syspath:`); for older ones the group file in the same process says which device it may be.
 
 A group can be opened once only, and an open device keeps its group open even if the group's own file was closed (Linux
-drivers/vfio/group.c). So opening the group and closing it at once tells whether anybody has it, seen or not.
+drivers/vfio/group.c). So opening the group and closing it at once tells whether anybody has it, seen or not. The same
+goes for a vDPA device's `/dev/vhost-vdpa-N` (drivers/vhost/vdpa.c), which is the only way to it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _ANONYMOUS_DEVICE = "anon_inode:[vfio-device]"
 # By the end of the path: a container may have its /dev anywhere.
 _DEVICE = re.compile(r"/vfio/devices/(vfio\d+)(?: \(deleted\))?$")
 _GROUP = re.compile(r"/vfio/(?:noiommu-)?(\d+)(?: \(deleted\))?$")
+_VDPA_DEVICE = re.compile(r"/(vhost-vdpa-\d+)(?: \(deleted\))?$")
 _SYSPATH = re.compile(r"^vfio-device-syspath:\s*(\S+)", re.MULTILINE)
 
 
@@ -47,7 +49,7 @@ class _Holdings:
 
 
 def is_open(device: Path) -> bool | None:
-    """Whether a vfio group is open already. None: it cannot be told, there is no such file or it may not be opened."""
+    """Whether a vfio group or vhost file is open already. None: it cannot be told, it is absent or not to be opened."""
     try:
         handle = os.open(device, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
@@ -64,7 +66,8 @@ class ProcProcesses:
 
     def __init__(self, root: Path = Path("/"), *, group_is_open: Callable[[Path], bool | None] = is_open) -> None:
         self._proc = root / "proc"
-        self._vfio = root / "dev/vfio"
+        self._dev = root / "dev"
+        self._vfio = self._dev / "vfio"
         self._is_open = group_is_open
 
     def vfio_users(self, address: str, *, group: int | None, devices: Sequence[str]) -> Sequence[Process]:
@@ -92,6 +95,39 @@ class ProcProcesses:
             return [Process(None, "a process that cannot be seen from here")]
         return users
 
+    def vdpa_users(self, device: str) -> Sequence[Process]:
+        """Processes that hold `/dev/<device>` open, by pid; "cannot be seen" for a file that is open, and by nobody."""
+        busy = self._is_open(self._dev / device)
+        if busy is False:
+            return []
+        users = []
+        for pid in self._pids():
+            try:
+                if device in self._vdpa_devices(pid):
+                    users.append(Process(pid, self._name(pid)))
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended
+            except PermissionError:
+                _log.debug("cannot see the open files of process %d", pid)
+        return users or ([Process(None, "a process that cannot be seen from here")] if busy else [])
+
+    def _vdpa_devices(self, pid: int) -> frozenset[str]:
+        found = set()
+        for file in (self._proc / str(pid) / "fd").iterdir():
+            try:
+                match = _VDPA_DEVICE.search(str(file.readlink()))
+            except FileNotFoundError:
+                continue  # closed since
+            if match:
+                found.add(match[1])
+        return frozenset(found)
+
+    def _pids(self) -> list[int]:
+        return sorted(int(entry.name) for entry in self._proc.iterdir() if entry.name.isdecimal())
+
+    def _name(self, pid: int) -> str:
+        return (self._proc / str(pid) / "comm").read_bytes().decode(errors="replace").strip()
+
     def _group_is_open(self, group: int | None) -> bool | None:
         if group is None:
             return None
@@ -99,8 +135,7 @@ class ProcProcesses:
         return next((answer for answer in answers if answer is not None), None)
 
     def _scan(self) -> Iterator[_Holdings | None]:
-        pids = sorted(int(entry.name) for entry in self._proc.iterdir() if entry.name.isdecimal())
-        for pid in pids:
+        for pid in self._pids():
             try:
                 yield self._holdings(pid)
             except (FileNotFoundError, ProcessLookupError):
@@ -131,8 +166,9 @@ class ProcProcesses:
                 groups.add(int(match[1]))
         if not (devices or addresses or unnamed or groups):
             return None
-        name = (folder / "comm").read_bytes().decode(errors="replace").strip()
-        return _Holdings(Process(pid, name), frozenset(groups), frozenset(devices), frozenset(addresses), unnamed)
+        return _Holdings(
+            Process(pid, self._name(pid)), frozenset(groups), frozenset(devices), frozenset(addresses), unnamed
+        )
 
 
 def _named(fdinfo: Path) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from virtfn.errors import CommandFailed, DeviceGone, WaitTimeout
 from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam
 from virtfn.host.kernel import ARPHRD_ETHER, ARPHRD_INFINIBAND, Kernel, LinkInfo
+from virtfn.host.vdpa_devices import VdpaReader, VdpaView
 from virtfn.model import LinkType, Netdev, PciAddress, PciId, Pf, Platform, Vf, VfSettings
 
 DEVICES = "sys/bus/pci/devices"
@@ -34,6 +35,7 @@ class Reader:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._vdpa_reader = VdpaReader(kernel)
 
     # --- HostReader ---------------------------------------------------------------------------------------------------
 
@@ -113,13 +115,14 @@ class Reader:
         """All PCI network functions of this machine that are not VFs of one of its PFs, ordered by address."""
         links = self._links()
         handles = self._kernel.devlink.handles()
+        vdpa = self._vdpa_reader.view()
         found = []
         for name in self._kernel.files.listdir(DEVICES):
             address = PciAddress.parse(name)
             code = self._hex(address, "class")
             if code is None or code >> 16 != NETWORK_CLASS or self.exists(address, "physfn"):
                 continue
-            found.append(self._pf(address, code, links, ("pci", str(address)) in handles))
+            found.append(self._pf(address, code, links, ("pci", str(address)) in handles, vdpa))
         return tuple(sorted(found, key=lambda pf: pf.address))
 
     def pf(self, address: PciAddress) -> Pf:
@@ -127,7 +130,7 @@ class Reader:
         code = self._hex(address, "class")
         if code is None:
             raise DeviceGone(f"{address}: there is no such PCI device", device=str(address))
-        return self._pf(address, code, self._links(), True)
+        return self._pf(address, code, self._links(), True, self._vdpa_reader.view())
 
     def vf_address(self, pf: PciAddress, index: int) -> PciAddress:
         """See `Host`."""
@@ -252,7 +255,7 @@ class Reader:
             speed_mbps=int(speed) if speed and speed.isdigit() else None,
         )
 
-    def _pf(self, address: PciAddress, code: int, links: Mapping[str, LinkInfo], devlink: bool) -> Pf:
+    def _pf(self, address: PciAddress, code: int, links: Mapping[str, LinkInfo], devlink: bool, vdpa: VdpaView) -> Pf:
         ident = self._id(address)
         uplink = self.uplink(address, links)
         total = self._number(address, "sriov_totalvfs")
@@ -276,7 +279,7 @@ class Reader:
             numa_node=self._number(address, "numa_node"),
             iommu_group=self._iommu_group(address),
             vfs=tuple(
-                self._vf(index, vf, links, settings.get(index), representors.get(index))
+                self._vf(index, vf, links, settings.get(index), representors.get(index), vdpa)
                 for index, vf in addresses.items()
             ),
         )
@@ -296,6 +299,7 @@ class Reader:
         links: Mapping[str, LinkInfo],
         settings: VfSettings | None,
         representor: str | None,
+        vdpa: VdpaView,
     ) -> Vf:
         override = self.pci_attribute(address, "driver_override")
         return Vf(
@@ -308,6 +312,8 @@ class Reader:
             settings=settings,
             iommu_group=self._iommu_group(address),
             representor=representor,
+            vdpa=self._vdpa_reader.device_of(address, vdpa) if vdpa.names else None,
+            makes_vdpa=str(address) in vdpa.managed,
         )
 
     def _iommu_group(self, address: PciAddress) -> int | None:

@@ -85,6 +85,10 @@ class VfBaseline:
     """Bytes, of the VF's own netdev; None: there was none, or it is not known."""
     driver_override: str | None = None
     """None: there was none, and none is left behind."""
+    vdpa_name: str | None = None
+    """Its vDPA device; None: there was none."""
+    vdpa_driver: str | None = None
+    """What that was bound to."""
 
 
 @dataclass(frozen=True, slots=True)

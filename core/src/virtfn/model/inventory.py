@@ -84,6 +84,31 @@ class VfSettings:
     port_guid: str | None = None
 
 
+VDPA_DRIVERS: Mapping[str, str] = {"virtio": "virtio_vdpa", "vhost": "vhost_vdpa"}
+"""Driver of a vDPA device by `vdpaType`: a netdev of this host, or a character device for a hypervisor."""
+
+
+@dataclass(frozen=True, slots=True)
+class VdpaDevice:
+    """A vDPA device on the bus `vdpa` of the kernel, made on a VF."""
+
+    name: str
+    driver: str | None = None
+    """`virtio_vdpa` or `vhost_vdpa`; None: bound to none."""
+    netdev: str | None = None
+    """Name of the netdev that virtio_vdpa gives it; None: it has none, or another network namespace has it."""
+
+    @property
+    def type(self) -> str | None:
+        """`virtio` or `vhost`, by its driver."""
+        return next((word for word, driver in VDPA_DRIVERS.items() if driver == self.driver), None)
+
+
+def vdpa_name(address: PciAddress) -> str:
+    """Name of the vDPA device that virtfn makes on a VF. The existing operators name theirs so too."""
+    return f"vdpa:{address}"
+
+
 @dataclass(frozen=True, slots=True)
 class Vf:
     """A virtual function, found by its PF's `virtfnN` link (N is `index`)."""
@@ -98,6 +123,10 @@ class Vf:
     iommu_group: int | None = None
     representor: str | None = None
     """Name of the VF's representor netdev, in switchdev mode."""
+    vdpa: VdpaDevice | None = None
+    """The vDPA device on the VF."""
+    makes_vdpa: bool = False
+    """The kernel offers the VF as a vDPA management device: on its present driver a vDPA device can be made on it."""
 
     @property
     def in_userspace(self) -> bool:
@@ -155,6 +184,8 @@ class Adapter:
     """Why that plugin, or why none."""
     model: str | None = None
     """Product name from the owner's device table."""
+    vdpa_module: str = ""
+    """Kernel module that lets the model's VFs have vDPA devices, from the device table; empty: it names none."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the owner's `observe` found: vendor facts as JSON values."""
     fault: str = ""

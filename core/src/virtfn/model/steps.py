@@ -20,6 +20,9 @@ SET_LINK = "link.set"
 SET_VF = "vf.set"
 BIND_DRIVER = "driver.bind"
 UNBIND_DRIVER = "driver.unbind"
+ADD_VDPA = "vdpa.add"
+BIND_VDPA = "vdpa.bind"
+REMOVE_VDPA = "vdpa.remove"
 
 STANDARD_OPS = frozenset(
     {
@@ -31,6 +34,9 @@ STANDARD_OPS = frozenset(
         SET_VF,
         BIND_DRIVER,
         UNBIND_DRIVER,
+        ADD_VDPA,
+        BIND_VDPA,
+        REMOVE_VDPA,
     }
 )
 """Operations that core performs. Any other op belongs to the plugin whose name stands before its dot."""
@@ -140,6 +146,50 @@ def unbind_driver(pf: Pf, vf: Vf, *, why: str) -> Step:
     )
 
 
+def add_vdpa(
+    pf: Pf, index: int, *, why: str, module: str = "", lost: Vf | None = None, name: str | None = None
+) -> Step:
+    """Make a vDPA device on a VF that is on its network driver.
+
+    :param module: kernel module that it needs, of the VF's driver.
+    :param lost: the VF, if it exists and has a driver now: the vDPA device gets its traffic.
+    :param name: of the device, where it is to have another name than its VF's.
+    """
+    return _vdpa_step(
+        ADD_VDPA,
+        pf,
+        {"vf": index} if name is None else {"vf": index, "name": name},
+        why=why,
+        lost=lost,
+        needs=(Need(NeedKind.MODULE, module),) if module else (),
+    )
+
+
+def bind_vdpa(pf: Pf, index: int, driver: str | None, *, why: str, lost: Vf | None = None) -> Step:
+    """Bind a VF's vDPA device to virtio_vdpa or vhost_vdpa (None: to none); `lost` as in `bind_driver`."""
+    needs = (Need(NeedKind.MODULE, driver),) if driver is not None else ()
+    return _vdpa_step(BIND_VDPA, pf, {"vf": index, "driver": driver}, why=why, lost=lost, needs=needs)
+
+
+def remove_vdpa(pf: Pf, vf: Vf, *, why: str) -> Step:
+    """Remove the vDPA device that virtfn made on a VF."""
+    return _vdpa_step(REMOVE_VDPA, pf, {"vf": vf.index}, why=why, lost=vf)
+
+
+def _vdpa_step(
+    op: str, pf: Pf, args: dict[str, Any], *, why: str, lost: Vf | None, needs: tuple[Need, ...] = ()
+) -> Step:
+    return Step(
+        op=op,
+        target=str(pf.address),
+        args=args,
+        disruption=Disruption.VFS if lost else Disruption.NONE,
+        affects=(lost.address,) if lost else (),
+        needs=needs,
+        why=why,
+    )
+
+
 # --- reading steps that were planned before ------------------------------------------------------------------------
 
 
@@ -172,6 +222,12 @@ def describe(step: Step) -> str:
         return f"{vf}bind to {args['driver'] or 'its network driver'}"
     if step.op == UNBIND_DRIVER:
         return f"{vf}unbind from its driver"
+    if step.op == ADD_VDPA:
+        return f"{vf}make vDPA device {args.get('name') or ''}".rstrip()
+    if step.op == BIND_VDPA:
+        return f"{vf}bind vDPA device to {args['driver'] or 'no driver'}"
+    if step.op == REMOVE_VDPA:
+        return f"{vf}remove vDPA device"
     words = []
     if step.op == SET_LINK:
         words += [f"MTU {args['mtu']}"] if args.get("mtu") is not None else []

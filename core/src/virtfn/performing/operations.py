@@ -81,6 +81,21 @@ def _unbind_driver(step: Step, host: Host) -> Done:
     return _DONE
 
 
+def _add_vdpa(step: Step, host: Host) -> Done:
+    host.add_vdpa(_function(step, host), name=step.args.get("name"))
+    return _DONE
+
+
+def _bind_vdpa(step: Step, host: Host) -> Done:
+    host.bind_vdpa(_function(step, host), step.args["driver"])
+    return _DONE
+
+
+def _remove_vdpa(step: Step, host: Host) -> Done:
+    host.remove_vdpa(_function(step, host))
+    return _DONE
+
+
 _OPERATIONS: Mapping[str, Callable[[Step, Host], Done]] = {
     steps.LOAD_MODULE: _load_module,
     steps.SET_NUM_VFS: _set_num_vfs,
@@ -90,6 +105,9 @@ _OPERATIONS: Mapping[str, Callable[[Step, Host], Done]] = {
     steps.SET_VF: _set_vf,
     steps.BIND_DRIVER: _bind_driver,
     steps.UNBIND_DRIVER: _unbind_driver,
+    steps.ADD_VDPA: _add_vdpa,
+    steps.BIND_VDPA: _bind_vdpa,
+    steps.REMOVE_VDPA: _remove_vdpa,
 }
 
 
@@ -109,4 +127,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     steps.SET_VF: ("vf",),
     steps.BIND_DRIVER: ("vf", "driver"),
     steps.UNBIND_DRIVER: ("vf",),
+    steps.ADD_VDPA: ("vf",),
+    steps.BIND_VDPA: ("vf", "driver"),
+    steps.REMOVE_VDPA: ("vf",),
 }

@@ -25,6 +25,13 @@ netdev() {
 }
 # take a function from its driver: unbind ADDRESS
 unbind() { [ ! -e "$pci/$1/driver" ] || echo "$1" > "$pci/$1/driver/unbind"; }
+# folder of a function's vDPA device: vdpa_of ADDRESS
+vdpa_of() {
+    for device in "/sys/bus/vdpa/devices/vdpa:$1" /sys/bus/vdpa/devices/*; do
+        case "$(readlink -e "$device")" in */"$1"/*) echo "$device"; return ;; esac
+    done
+    echo "$1: no vDPA device" >&2; return 1
+}
 """
 
 
@@ -135,6 +142,33 @@ def _unbind_driver(step: Step, _pf: Pf | None) -> list[str]:
     return [f"unbind {_vf(step)}"]
 
 
+def _add_vdpa(step: Step, _pf: Pf | None) -> list[str]:
+    name = shlex.quote(step.args["name"]) if step.args.get("name") else '"vdpa:$vf"'
+    command = f'vdpa dev add name {name} mgmtdev "pci/$vf"'
+    return [f"vf={_vf(step)}", f"{command} max_vqp 32 2>/dev/null || {command}"]
+
+
+def _bind_vdpa(step: Step, _pf: Pf | None) -> list[str]:
+    lines = [
+        f"vf={_vf(step)}",
+        'vdpa=$(vdpa_of "$vf")',
+        '[ ! -e "$vdpa/driver" ] || basename "$vdpa" > "$vdpa/driver/unbind"',
+    ]
+    if step.args["driver"] is None:
+        return lines
+    driver = shlex.quote(step.args["driver"])
+    return [
+        *lines,
+        f'echo {driver} > "$vdpa/driver_override"',
+        f'basename "$vdpa" > /sys/bus/vdpa/drivers/{driver}/bind',
+        'echo > "$vdpa/driver_override"',
+    ]
+
+
+def _remove_vdpa(step: Step, _pf: Pf | None) -> list[str]:
+    return [f"vf={_vf(step)}", '[ ! -e "/sys/bus/vdpa/devices/vdpa:$vf" ] || vdpa dev del "vdpa:$vf"']
+
+
 def _foreign(step: Step, _pf: Pf | None) -> list[str]:
     return [f"echo {shlex.quote(f'{step.op} on {step.target} can only be done by virtfn apply')} >&2", "exit 1"]
 
@@ -148,4 +182,7 @@ _SHELL: Mapping[str, Callable[[Step, Pf | None], list[str]]] = {
     steps.SET_VF: _set_vf,
     steps.BIND_DRIVER: _bind_driver,
     steps.UNBIND_DRIVER: _unbind_driver,
+    steps.ADD_VDPA: _add_vdpa,
+    steps.BIND_VDPA: _bind_vdpa,
+    steps.REMOVE_VDPA: _remove_vdpa,
 }

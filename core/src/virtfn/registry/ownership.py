@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from virtfn.errors import VirtfnError
-from virtfn.model import Adapter, Claim, Inventory, Pf, Platform, Refusal
+from virtfn.model import Adapter, Claim, DeviceModel, Inventory, Pf, Platform, Refusal
 from virtfn.registry.entries import GENERIC, VIRTUAL, keys_for
 from virtfn.registry.loading import LoadedPlugin
 
@@ -65,18 +65,23 @@ class Candidates:
         others = {d.key: f"{pf.address}: {d.key}" for pf, d in decisions.items() if d.key not in (None, chosen.key)}
         if chosen.key is not None and others:
             reason += f" (alone, other functions of the card would go elsewhere: {', '.join(others.values())})"
+        row = self._row(adapter, chosen.key)
         return replace(
-            adapter, owner=chosen.key, owner_reason=reason, model=chosen.model or self._model(adapter, chosen.key)
+            adapter,
+            owner=chosen.key,
+            owner_reason=reason,
+            model=chosen.model or (row.label if row is not None else None),
+            vdpa_module=row.vdpa_module if row is not None else "",
         )
 
-    def _model(self, adapter: Adapter, owner: str | None) -> str | None:
+    def _row(self, adapter: Adapter, owner: str | None) -> DeviceModel | None:
         """From the owner's table, else from any table: a name is information, whoever knows it."""
         first = [self.plugins[owner]] if owner is not None else []
         for plugin in (*first, *(self.plugins[key] for key in sorted(self.plugins))):
             for pf in adapter.pfs:
                 row = plugin.model_of(pf.id)
                 if row is not None:
-                    return row.label
+                    return row
         return None
 
     def decide(self, pf: Pf, platform: Platform) -> Decision:

@@ -35,6 +35,7 @@ from virtfn.testing.ground.interfaces import (
 )
 from virtfn.testing.ground.kernel_model import KernelModel
 from virtfn.testing.ground.tree import Tree
+from virtfn.testing.ground.vdpa import FakeVdpa
 from virtfn.testing.profiles import Profile, load_profile
 
 RELEASE = "6.12.95"
@@ -78,6 +79,7 @@ class FakeHost:
             files=FakeFiles(self.model, self._calls),
             links=FakeLinks(self.model, self._calls),
             devlink=FakeDevlink(self.model, self._calls),
+            vdpa=FakeVdpa(self.model, self._calls),
             ethtool=FakeEthtool(self.model, self._calls, release),
             processes=FakeProcesses(self.model, self._calls),
             commands=self._programs,
@@ -208,6 +210,7 @@ class FakeHost:
                 card.firmware.apply()
         self.model.net.restart()
         self.model.pci.restart()
+        self.model.vdpa.restart()
         self.model.modules.restart()
         for card in self.cards:
             self.model.power_up(card)
@@ -226,6 +229,21 @@ class FakeHost:
     def release_vfio(self, address: str | PciAddress) -> None:
         """Whoever holds the function's vfio device closes it; what waited for that goes on."""
         self.model.function(address).holders.clear()
+        self.model.operations.wake()
+
+    def hold_vdpa(self, address: str | PciAddress, *, pid: int = 4343, name: str = "qemu-system-x86") -> Process:
+        """A process opens the character device of the vDPA device on a function."""
+        device = next((device for device in self.model.vdpa.on(self.model.function(address))), None)
+        if device is None or device.driver != "vhost_vdpa":
+            raise ValueError(f"{address}: has no vDPA device on vhost_vdpa, so nobody can open it")
+        holder = Process(pid, name)
+        device.holders.append(holder)
+        return holder
+
+    def release_vdpa(self, address: str | PciAddress) -> None:
+        """Whoever holds the vDPA device on a function closes it; what waited for that goes on."""
+        for device in self.model.vdpa.on(self.model.function(address)):
+            device.holders.clear()
         self.model.operations.wake()
 
     def move_to_namespace(self, address: str | PciAddress) -> None:
@@ -310,6 +328,7 @@ class FakeHost:
             owner = function.physfn.name if function.physfn else name
             if not owner.startswith(prefixes) or not prefixes:
                 state[name] = _state(function)
+                state[name]["vdpa"] = [(device.name, device.driver) for device in self.model.vdpa.on(function)]
         return state
 
 

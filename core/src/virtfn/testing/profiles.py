@@ -116,6 +116,8 @@ class SriovFacts:
     """The PF's when absent."""
     spoof_check: bool = False
     """Whether spoof checking is on for a new VF."""
+    vdpa: bool = False
+    """Whether vDPA devices can be made on the VFs."""
 
 
 @dataclass(frozen=True, slots=True)

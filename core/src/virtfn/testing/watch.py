@@ -68,6 +68,7 @@ class Watch:
             files=_Files(self, kernel),
             links=_Links(self, kernel),
             devlink=_Devlink(self, kernel),
+            vdpa=_Vdpa(self, kernel),
             ethtool=_Ethtool(self, kernel),
             processes=_Processes(self, kernel),
             commands=_Commands(self, kernel),
@@ -181,6 +182,20 @@ class _Devlink(_Part):
         return self._watch.meet(Access("handles", ""), self._kernel.devlink.handles)
 
 
+class _Vdpa(_Part):
+    """`virtfn.host.kernel.Vdpa`."""
+
+    def management(self) -> frozenset[tuple[str, str]]:
+        return self._watch.meet(Access("vdpa_management", ""), self._kernel.vdpa.management)
+
+    def add(self, handle: tuple[str, str], name: str, *, max_vqp: int | None = None) -> None:
+        access = Access("vdpa_add", "/".join(handle), name, True)
+        self._watch.meet(access, lambda: self._kernel.vdpa.add(handle, name, max_vqp=max_vqp))
+
+    def remove(self, name: str) -> None:
+        self._watch.meet(Access("vdpa_remove", name, None, True), lambda: self._kernel.vdpa.remove(name))
+
+
 class _Ethtool(_Part):
     """`virtfn.host.kernel.Ethtool`."""
 
@@ -196,6 +211,9 @@ class _Processes(_Part):
         return self._watch.meet(
             access, lambda: self._kernel.processes.vfio_users(address, group=group, devices=devices)
         )
+
+    def vdpa_users(self, device: str) -> Sequence[Process]:
+        return self._watch.meet(Access("vdpa_users", device), lambda: self._kernel.processes.vdpa_users(device))
 
 
 class _Commands(_Part):

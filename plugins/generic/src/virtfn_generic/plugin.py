@@ -19,6 +19,7 @@ from virtfn.model import (
 from virtfn_generic.functions import plan_pf
 from virtfn_generic.tables import DEVICES
 from virtfn_generic.validation import problems_of
+from virtfn_generic.vdpa import vdpa_problems
 from virtfn_generic.vfs import plan_vfs_of
 
 
@@ -55,7 +56,10 @@ class GenericPlugin(Plugin):
     def plan_vfs(self, adapter: Adapter, desired: DesiredAdapter, planned: Sequence[Step]) -> Sequence[Step]:
         """See `virtfn_generic.vfs`."""
         return tuple(
-            step for want in desired.pfs if (pf := adapter.pf(want.address)) for step in plan_vfs_of(pf, want, planned)
+            step
+            for want in desired.pfs
+            if (pf := adapter.pf(want.address))
+            for step in plan_vfs_of(pf, want, planned, vdpa_module=adapter.vdpa_module)
         )
 
     @hookimpl(trylast=True)
@@ -65,5 +69,8 @@ class GenericPlugin(Plugin):
             problem
             for want in desired.pfs
             if (pf := adapter.pf(want.address))
-            for problem in problems_of(pf, want, platform)
+            for problem in (
+                *problems_of(pf, want, platform),
+                *(() if want.release else vdpa_problems(adapter, pf, want)),
+            )
         )

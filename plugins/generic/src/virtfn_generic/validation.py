@@ -23,16 +23,6 @@ def problems_of(pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
     if want.eswitch_mode is EswitchMode.SWITCHDEV:
         found += _switchdev(pf)
     for index, group in enumerate(want.groups):
-        if group.vdpa_type:
-            found.append(
-                Problem(
-                    object=pf.label,
-                    field=f"vfGroups[{index}].vdpaType",
-                    message=f"no plugin makes vDPA devices on {pf.driver or 'this device'}",
-                    hint="leave vdpaType out",
-                    reason="UnsupportedSetting",
-                )
-            )
         if group.mtu is not None and not want.externally_managed:
             found += _mtu(pf, group.mtu, f"vfGroups[{index}].mtu")
     if want.mtu is not None and not want.externally_managed:

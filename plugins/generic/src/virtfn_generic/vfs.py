@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from virtfn.model import DesiredPf, DeviceType, LinkType, Pf, Step, Vf, VfBaseline, VfGroup, steps
 from virtfn.model.inventory import UNSET_MAC, USERSPACE_DRIVERS
+from virtfn_generic.vdpa import plan_group_vdpa, plan_release_vdpa
 
 _OVERRIDDEN = "with a driver_override that keeps other drivers away"
 
@@ -24,10 +25,11 @@ def derived_mac(pf: Pf, index: int) -> str | None:
     return ":".join(f"{octet:02x}" for octet in octets)
 
 
-def plan_vfs_of(pf: Pf, want: DesiredPf, planned: Sequence[Step]) -> list[Step]:
+def plan_vfs_of(pf: Pf, want: DesiredPf, planned: Sequence[Step], *, vdpa_module: str = "") -> list[Step]:
     """All VF steps of one PF.
 
     :param planned: steps that come before: they may make the VFs anew or take some from their driver.
+    :param vdpa_module: kernel module that the VFs' driver needs for vDPA.
     """
     anew = steps.creates_vfs(planned, pf)
     unbound = steps.unbound_vfs(planned, pf)
@@ -39,9 +41,9 @@ def plan_vfs_of(pf: Pf, want: DesiredPf, planned: Sequence[Step]) -> list[Step]:
         taken = index in unbound
         was = next((baseline for baseline in want.vfs if baseline.index == index), None)
         if want.release:
-            found += _plan_release(pf, index, vf, was, taken=taken)
+            found += _plan_release(pf, index, vf, was, taken=taken, vdpa_module=vdpa_module)
         elif group := want.group_of(index):
-            found += _plan_group(pf, index, vf, group, taken=taken)
+            found += _plan_group(pf, index, vf, group, taken=taken, vdpa_module=vdpa_module)
         elif vf is None:
             found.append(
                 steps.bind_driver(pf, index, None, optional=True, why="new VF in no group: left on its default driver")
@@ -55,7 +57,7 @@ def plan_vfs_of(pf: Pf, want: DesiredPf, planned: Sequence[Step]) -> list[Step]:
     return found
 
 
-def _plan_group(pf: Pf, index: int, vf: Vf | None, group: VfGroup, *, taken: bool) -> list[Step]:
+def _plan_group(pf: Pf, index: int, vf: Vf | None, group: VfGroup, *, taken: bool, vdpa_module: str) -> list[Step]:
     driver = None if vf is None or taken else vf.driver
     userspace = group.device_type is DeviceType.VFIO_PCI
     found: list[Step] = []
@@ -84,6 +86,8 @@ def _plan_group(pf: Pf, index: int, vf: Vf | None, group: VfGroup, *, taken: boo
             found.append(
                 steps.set_vf_link(pf, index, mtu=group.mtu, why=f"MTU {group.mtu} wanted{_for(group)}, {seen} seen")
             )
+    if not userspace:
+        found += plan_group_vdpa(pf, index, vf, group, rebound=bind, module=vdpa_module)
     return found
 
 
@@ -107,8 +111,10 @@ def _keep_mac(pf: Pf, index: int, vf: Vf | None) -> list[Step]:
     return [steps.set_vf(pf, index, mac=mac, optional=True, why=why)]
 
 
-def _plan_release(pf: Pf, index: int, vf: Vf | None, was: VfBaseline | None, *, taken: bool) -> list[Step]:
-    """A VF that was there before virtfn first touched the PF goes back to the MAC, driver and MTU it had."""
+def _plan_release(
+    pf: Pf, index: int, vf: Vf | None, was: VfBaseline | None, *, taken: bool, vdpa_module: str
+) -> list[Step]:
+    """A VF that was there before virtfn first touched the PF goes back to the MAC, driver, MTU and vDPA it had."""
     if was is None:
         return []
     found: list[Step] = []
@@ -135,4 +141,7 @@ def _plan_release(pf: Pf, index: int, vf: Vf | None, was: VfBaseline | None, *, 
         found.append(steps.bind_driver(pf, index, None, lost=lost, why=why))
         if was.mtu is not None:
             found.append(steps.set_vf_link(pf, index, mtu=was.mtu, why=why))
+    if was.driver is not None and was.driver not in USERSPACE_DRIVERS:
+        rebound = driver is None or driver in USERSPACE_DRIVERS
+        found += plan_release_vdpa(pf, index, vf, was, rebound=rebound, module=vdpa_module, why=why)
     return found

@@ -30,6 +30,8 @@ VPI = ETHERNET | {Capability.INFINIBAND}
 """Models that there are with InfiniBand ports too."""
 
 _VDPA = frozenset({Capability.VDPA})
+VDPA_MODULE = "mlx5_vdpa"
+"""Once loaded it makes every VF that firmware lets do so a vDPA management device."""
 
 
 def _row(name: str, device: str, vf: str, capabilities: frozenset[Capability], product: str) -> DeviceModel:
@@ -40,6 +42,7 @@ def _row(name: str, device: str, vf: str, capabilities: frozenset[Capability], p
         driver="mlx5_core",
         capabilities=capabilities,
         max_vfs=MAX_VFS,
+        vdpa_module=VDPA_MODULE if Capability.VDPA in capabilities else "",
         product=product,
     )
 

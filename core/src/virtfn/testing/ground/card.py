@@ -75,6 +75,8 @@ class Netdev:
     phys_switch_id: str | None = None
     represents: int | None = None
     """Index of the VF whose representor this is."""
+    of_vdpa: bool = False
+    """It is that of a vDPA device on the function."""
     alt_names: tuple[str, ...] = ()
     folder: str = ""
     """Below which `net/<name>` stands; empty while it is in another network namespace."""
@@ -135,8 +137,9 @@ class PciFunction:
 
     @property
     def netdev(self) -> Netdev | None:
-        """The function's own netdev, which is not a representor."""
-        return next((netdev for netdev in self.netdevs if netdev.represents is None), None)
+        """The function's own netdev, which is no representor and no vDPA device's."""
+        own = (netdev for netdev in self.netdevs if netdev.represents is None and not netdev.of_vdpa)
+        return next(own, None)
 
     @property
     def held(self) -> bool:

@@ -239,6 +239,16 @@ class FakeProcesses:
 
         return self.calls.perform(Call("vfio_users", address), look) or ()
 
+    def vdpa_users(self, device: str) -> Sequence[Process]:
+        """See `Processes`."""
+
+        def look() -> tuple[Process, ...]:
+            on_vhost = (known for known in self.model.vdpa.devices.values() if known.driver == "vhost_vdpa")
+            found = next((known for known in on_vhost if f"vhost-vdpa-{known.number}" == device), None)
+            return tuple(found.holders) if found else ()
+
+        return self.calls.perform(Call("vdpa_users", device), look) or ()
+
 
 @dataclass(frozen=True, slots=True)
 class FakeClock:

@@ -16,6 +16,7 @@ from virtfn.testing.ground.nic import NetCore
 from virtfn.testing.ground.pci import PciBus
 from virtfn.testing.ground.sriov import SriovCore, capability
 from virtfn.testing.ground.tree import Tree, oserror
+from virtfn.testing.ground.vdpa import VdpaBus
 from virtfn.testing.profiles import Profile
 
 _CLASS_NETWORK = 0x02
@@ -35,6 +36,8 @@ class KernelModel:
         self.pci = PciBus(tree, self.operations, iommu=iommu)
         self.modules = Modules(tree, self.pci, new_driver=self._new_driver, autoload=autoload)
         self.sriov = SriovCore(tree, self.pci, self.modules, self.operations, clock, self.dmesg)
+        self.vdpa = VdpaBus(self)
+        self.modules.listeners.append(self.vdpa.loaded)
         self._networks: dict[str, bool] = {}
         self._numbers: dict[str, Iterator[int]] = {}
 
@@ -81,6 +84,8 @@ class KernelModel:
         if function.gone:
             return
         function.holders.clear()
+        for device in self.vdpa.on(function):
+            device.holders.clear()
         for _ in self.pci.detach(function):
             raise AssertionError(f"{function.name}: nothing holds it, and yet its driver waits")
         self.pci.remove(function)

@@ -19,6 +19,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "mlx5_vdpa": ("mlx5_core", "vdpa"),
     "vhost_net": ("vhost", "tun"),
     "vhost_vdpa": ("vhost", "vdpa"),
+    "virtio_vdpa": ("virtio", "virtio_net", "vdpa"),
 }
 """Modules that another one loads first, leaving out those that make no difference here."""
 
@@ -45,6 +46,8 @@ class Modules:
         self._drivers: dict[str, dict[str, set[PciId]]] = {
             module: {driver: set()} for module, driver in _USERSPACE.items()
         }
+        self.listeners: list[Callable[[str], None]] = []
+        """Told the name of each module that has been loaded."""
         self.loaded: set[str] = set()
         self.by_udev: set[str] = set()
         """Those of them that nobody asked for."""
@@ -76,6 +79,8 @@ class Modules:
             self._tree.plain("dev/vfio/vfio", "")
         for driver, ids in self._drivers.get(module, {}).items():
             self._pci.register(self._new_driver(driver, module, ids))
+        for listener in self.listeners:
+            listener(module)
         return True
 
     def unload(self, name: str) -> Steps[None]:

@@ -80,6 +80,10 @@ class Driver:
         self.machine.sriov.enable(pf, count)
         return count
 
+    def makes_vdpa(self, function: PciFunction) -> bool:
+        """Whether the function is a vDPA management device."""
+        return False
+
     # --- rtnetlink ----------------------------------------------------------------------------------------------------
 
     def vf_settings(self, pf: PciFunction) -> dict[int, VfSettings]:

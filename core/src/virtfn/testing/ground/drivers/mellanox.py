@@ -9,6 +9,7 @@ from virtfn.host.api import ParamValue
 from virtfn.model import EswitchMode, LinkType, VfSettings
 from virtfn.model.inventory import UNSET_MAC
 from virtfn.testing.ground import names
+from virtfn.testing.ground.blocking import Steps
 from virtfn.testing.ground.card import PciFunction
 from virtfn.testing.ground.drivers.base import VfOperation
 from virtfn.testing.ground.drivers.eswitch import SwitchdevDriver
@@ -55,6 +56,24 @@ class Mlx5Core(SwitchdevDriver):
     @staticmethod
     def _infiniband(pf: PciFunction) -> bool:
         return pf.card.link_type(pf.port) is LinkType.IB
+
+    # --- vDPA ---------------------------------------------------------------------------------------------------------
+
+    def makes_vdpa(self, function: PciFunction) -> bool:
+        """VFs, once mlx5_vdpa is loaded. That firmware does it in switchdev mode only is assumed."""
+        pf, facts = function.physfn, function.card.profile.sriov
+        return (
+            pf is not None
+            and facts is not None
+            and facts.vdpa
+            and pf.eswitch_mode is EswitchMode.SWITCHDEV
+            and "mlx5_vdpa" in self.machine.modules.loaded
+        )
+
+    def remove(self, function: PciFunction) -> Steps[None]:
+        """vDPA devices go before the function."""
+        yield from self.machine.vdpa.leave(function)
+        yield from super().remove(function)
 
     # --- VF settings --------------------------------------------------------------------------------------------------
 
