@@ -28,6 +28,15 @@ _HELP: Final = {
     "in_sync": "1 if the node is as it is wanted, 0 otherwise.",
     "drifted": "1 if somebody else changed what was configured, 0 otherwise.",
     "breaker_open": "1 if a drain or reboot was given up because it had no effect, 0 otherwise.",
+    "drains_begun": "Drains that were begun.",
+    "drains_complete": "Drains after which no pod was in the way any more.",
+    "drains_blocked": "Times that a drain was not begun, or came to a halt, because pods may not go.",
+    "drains_given_up": "Drains that were given up, by reason.",
+    "drains_waiting": "Nodes that wait for their turn to be drained.",
+    "evictions": "Pods that were evicted.",
+    "evictions_refused": "Evictions that were refused.",
+    "device_plugin_restarts": "Times that a node's device plugin was restarted.",
+    "nodes": "Nodes by how they stand.",
     "leading": "1 if this process holds the lease, 0 otherwise.",
 }
 
