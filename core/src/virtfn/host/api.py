@@ -174,6 +174,13 @@ class Host(HostReader, Protocol):
         """
         ...
 
+    def set_rdma_mode(self, mode: str) -> None:
+        """`shared` or `exclusive`, of the whole node, now; read back.
+
+        :raises DeviceBusy: there are other network namespaces.
+        """
+        ...
+
     def load_module(self, name: str) -> None:
         """`modprobe`; nothing happens when it is loaded or built in."""
         ...

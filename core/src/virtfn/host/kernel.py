@@ -155,6 +155,18 @@ class Process:
         return self.name if self.pid is None else f"{self.name} (pid {self.pid})"
 
 
+class Rdma(Protocol):
+    """The RDMA subsystem, by its own netlink. To open its socket loads the module `ib_core`."""
+
+    def netns_mode(self) -> str | None:
+        """RDMA_NLDEV_CMD_SYS_GET: `shared` or `exclusive`; None: the kernel does not say."""
+        ...
+
+    def set_netns_mode(self, mode: str) -> None:
+        """RDMA_NLDEV_CMD_SYS_SET. OSError(EBUSY): there are other network namespaces."""
+        ...
+
+
 class Processes(Protocol):
     """Who holds what."""
 
@@ -213,6 +225,7 @@ class Kernel:
     devlink: Devlink
     vdpa: Vdpa
     ethtool: Ethtool
+    rdma: Rdma
     processes: Processes
     commands: Commands
     clock: Clock

@@ -11,6 +11,7 @@ from virtfn.host.ethtool import IoctlEthtool
 from virtfn.host.files import HostFiles
 from virtfn.host.kernel import Kernel
 from virtfn.host.processes import ProcProcesses
+from virtfn.host.rdma_netlink import NetlinkRdma
 from virtfn.host.rtnetlink import RtnetlinkLinks
 from virtfn.host.vdpa import GenericNetlinkVdpa
 
@@ -27,6 +28,7 @@ def linux_kernel(root: Path = Path("/")) -> Kernel:
         devlink=GenericNetlinkDevlink(),
         vdpa=GenericNetlinkVdpa(),
         ethtool=IoctlEthtool(),
+        rdma=NetlinkRdma(),
         processes=ProcProcesses(root),
         commands=HostCommands(root),
         clock=SystemClock(),

@@ -26,6 +26,7 @@ from virtfn.errors import (
 )
 from virtfn.host.features import Features
 from virtfn.host.kernel import Kernel, LinkInfo
+from virtfn.host.rdma_mode import set_rdma_mode
 from virtfn.host.reader import DEVICES, Reader, device_path
 from virtfn.host.refusals import host_error
 from virtfn.host.vdpa_devices import VdpaWriter
@@ -377,7 +378,11 @@ class Machine(Features):
         self.require(function)
         self.vdpa.remove(vdpa_name(function), about=str(function))
 
-    # --- modules ------------------------------------------------------------------------------------------------------
+    # --- the node -----------------------------------------------------------------------------------------------------
+
+    def set_rdma_mode(self, mode: str) -> None:
+        """See `Host`."""
+        set_rdma_mode(self._kernel.rdma, mode)
 
     def load_module(self, name: str) -> None:
         """See `Host`."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from virtfn.errors import CommandFailed, DeviceGone, WaitTimeout
 from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam
 from virtfn.host.kernel import ARPHRD_ETHER, ARPHRD_INFINIBAND, Kernel, LinkInfo
+from virtfn.host.rdma import guid_pools, rdma_device, rdma_facts
 from virtfn.host.vdpa_devices import VdpaReader, VdpaView
 from virtfn.model import LinkType, Netdev, PciAddress, PciId, Pf, Platform, Vf, VfSettings
 
@@ -159,6 +160,8 @@ class Reader:
             iommu=bool(files.listdir("sys/kernel/iommu_groups")),
             lockdown=lockdown[1] if lockdown else None,
             modules=frozenset(files.listdir("sys/module")),
+            rdma=rdma_facts(files),
+            guid_pools=guid_pools(files),
         )
 
     # --- pieces -------------------------------------------------------------------------------------------------------
@@ -235,7 +238,13 @@ class Reader:
     def _id(self, address: PciAddress) -> PciId:
         return PciId(f"{self._hex(address, 'vendor') or 0:04x}", f"{self._hex(address, 'device') or 0:04x}")
 
-    def _netdev(self, link: LinkInfo | None) -> Netdev | None:
+    def _bond(self, link: LinkInfo | None) -> str | None:
+        """Name of the bond that has the netdev."""
+        files = self._kernel.files
+        master = files.readlink(f"sys/class/net/{link.name}/master") if link is not None else None
+        return master if master is not None and files.exists(f"sys/class/net/{master}/bonding") else None
+
+    def _netdev(self, link: LinkInfo | None, *, bond: str | None = None) -> Netdev | None:
         if link is None:
             return None
         speed = self.read_text(f"sys/class/net/{link.name}/speed")
@@ -253,6 +262,7 @@ class Reader:
             phys_port_name=link.phys_port_name,
             phys_switch_id=link.phys_switch_id,
             speed_mbps=int(speed) if speed and speed.isdigit() else None,
+            bond=bond,
         )
 
     def _pf(self, address: PciAddress, code: int, links: Mapping[str, LinkInfo], devlink: bool, vdpa: VdpaView) -> Pf:
@@ -271,13 +281,14 @@ class Reader:
             id=ident,
             class_code=code,
             driver=self.driver(address),
-            netdev=self._netdev(uplink),
+            netdev=self._netdev(uplink, bond=self._bond(uplink)),
             total_vfs=total or None,
             drivers_autoprobe=None if autoprobe is None else bool(autoprobe),
             vf_id=PciId(ident.vendor, f"{vf_device:04x}") if vf_device is not None else None,
             eswitch_mode=self._kernel.devlink.eswitch_mode(("pci", str(address))) if devlink else None,
             numa_node=self._number(address, "numa_node"),
             iommu_group=self._iommu_group(address),
+            rdma=rdma_device(self._kernel.files, device_path(address)),
             vfs=tuple(
                 self._vf(index, vf, links, settings.get(index), representors.get(index), vdpa)
                 for index, vf in addresses.items()
@@ -314,6 +325,7 @@ class Reader:
             representor=representor,
             vdpa=self._vdpa_reader.device_of(address, vdpa) if vdpa.names else None,
             makes_vdpa=str(address) in vdpa.managed,
+            rdma=rdma_device(self._kernel.files, device_path(address)),
         )
 
     def _iommu_group(self, address: PciAddress) -> int | None:

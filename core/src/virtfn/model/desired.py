@@ -89,6 +89,11 @@ class VfBaseline:
     """Its vDPA device; None: there was none."""
     vdpa_driver: str | None = None
     """What that was bound to."""
+    node_guid: str | None = None
+    """Of an InfiniBand VF, as its PF keeps it; None: Ethernet, or the driver does not say."""
+    port_guid: str | None = None
+    link_state: str | None = None
+    """As its PF keeps it, of an InfiniBand VF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,8 @@ class DesiredState:
     bridges: tuple[DesiredBridge, ...] = ()
     rdma_mode: str | None = None
     """`shared` or `exclusive`, of the whole node; None: not managed."""
+    node: bool = True
+    """Whether the node's own settings are spoken of; False: this is about some PFs, and those settings stay."""
     refused: tuple[PciAddress, ...] = ()
     """PFs that were asked for in a way that cannot be done: they stay as they are, and are not given back either."""
 

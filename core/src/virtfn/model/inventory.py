@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from virtfn.model.guids import GuidPools
 from virtfn.model.pci import PciAddress, PciId
+from virtfn.model.rdma import RdmaDevice, RdmaFacts
 
 
 class LinkType(StrEnum):
@@ -61,6 +63,8 @@ class Netdev:
     phys_switch_id: str | None = None
     speed_mbps: int | None = None
     """Mb/s; None when the link is down or the driver does not say."""
+    bond: str | None = None
+    """Name of the bond that it is a port of; read of PFs only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ class Vf:
     """The vDPA device on the VF."""
     makes_vdpa: bool = False
     """The kernel offers the VF as a vDPA management device: on its present driver a vDPA device can be made on it."""
+    rdma: RdmaDevice | None = None
+    """None: it has none, or another network namespace has it."""
 
     @property
     def in_userspace(self) -> bool:
@@ -154,6 +160,7 @@ class Pf:
     """None: the driver has no eswitch to ask for."""
     numa_node: int | None = None
     iommu_group: int | None = None
+    rdma: RdmaDevice | None = None
     vfs: tuple[Vf, ...] = ()
     """Ordered by index; as many as there are `virtfnN` links."""
 
@@ -210,6 +217,14 @@ class Platform:
     """`none`, `integrity` or `confidentiality`; None where the kernel has no lockdown."""
     modules: frozenset[str] = frozenset()
     """Loaded or built-in modules that were asked about, with `_` for `-` (`vfio_pci`)."""
+    rdma: RdmaFacts = field(default_factory=RdmaFacts)
+    guid_pools: GuidPools | None = None
+    """GUIDs that an administrator gives to InfiniBand VFs; None: he has left it to virtfn."""
+
+    @property
+    def rdma_mode(self) -> str | None:
+        """`shared` or `exclusive`; None where there is no RDMA."""
+        return self.rdma.mode
 
 
 @dataclass(frozen=True, slots=True)

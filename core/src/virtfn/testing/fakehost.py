@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from virtfn.host.kernel import Kernel, Process
 from virtfn.model import PciAddress
+from virtfn.model.rdma import EXCLUSIVE
 from virtfn.testing.ground.calls import Call, Calls, Fault, Match
 from virtfn.testing.ground.card import Card, Firmware, PciFunction, Quirks, Setting
 from virtfn.testing.ground.clock import VirtualClock
@@ -34,6 +35,7 @@ from virtfn.testing.ground.interfaces import (
     Program,
 )
 from virtfn.testing.ground.kernel_model import KernelModel
+from virtfn.testing.ground.rdma import FakeRdma
 from virtfn.testing.ground.tree import Tree
 from virtfn.testing.ground.vdpa import FakeVdpa
 from virtfn.testing.profiles import Profile, load_profile
@@ -81,6 +83,7 @@ class FakeHost:
             devlink=FakeDevlink(self.model, self._calls),
             vdpa=FakeVdpa(self.model, self._calls),
             ethtool=FakeEthtool(self.model, self._calls, release),
+            rdma=FakeRdma(self.model.rdma, self._calls),
             processes=FakeProcesses(self.model, self._calls),
             commands=self._programs,
             clock=FakeClock(self._clock),
@@ -211,6 +214,7 @@ class FakeHost:
         self.model.net.restart()
         self.model.pci.restart()
         self.model.vdpa.restart()
+        self.model.rdma.restart()
         self.model.modules.restart()
         for card in self.cards:
             self.model.power_up(card)
@@ -251,7 +255,18 @@ class FakeHost:
         netdev = self.model.function(address).netdev
         if netdev is None:
             raise ValueError(f"{address}: has no netdev")
+        if self.model.rdma.mode == EXCLUSIVE and netdev.function.rdma is not None:
+            self.model.rdma.hide(netdev.function)
         self.model.net.hide(netdev)
+        self.model.rdma.add_namespace()
+
+    def add_namespace(self) -> int:
+        """A process with a network namespace of its own begins, as for a pod. Its pid."""
+        return self.model.rdma.add_namespace()
+
+    def remove_namespaces(self) -> None:
+        """No network namespace is left but the first one."""
+        self.model.rdma.remove_namespaces()
 
     def install(
         self, name: str, program: Program, *, writes: Callable[[tuple[str, ...]], bool] = lambda _: True

@@ -70,6 +70,7 @@ class Watch:
             devlink=_Devlink(self, kernel),
             vdpa=_Vdpa(self, kernel),
             ethtool=_Ethtool(self, kernel),
+            rdma=_Rdma(self, kernel),
             processes=_Processes(self, kernel),
             commands=_Commands(self, kernel),
             clock=kernel.clock,
@@ -201,6 +202,17 @@ class _Ethtool(_Part):
 
     def driver_info(self, netdev: str) -> Mapping[str, str]:
         return self._watch.meet(Access("driver_info", netdev), lambda: self._kernel.ethtool.driver_info(netdev))
+
+
+class _Rdma(_Part):
+    """`virtfn.host.kernel.Rdma`."""
+
+    def netns_mode(self) -> str | None:
+        return self._watch.meet(Access("netns_mode", ""), self._kernel.rdma.netns_mode)
+
+    def set_netns_mode(self, mode: str) -> None:
+        access = Access("set_netns_mode", "rdma", mode, True)
+        self._watch.meet(access, lambda: self._kernel.rdma.set_netns_mode(mode))
 
 
 class _Processes(_Part):

@@ -30,6 +30,8 @@ class Quirks:
     """VFs for which there are interrupts (ice: more give ENOSPC)."""
     traffic_classes: int = 0
     """ixgbe: the number of traffic classes in use takes VFs away."""
+    no_rdma: bool = False
+    """The driver makes no RDMA devices: switched off, as RoCE by devlink's `enable_roce`."""
     safe_mode: bool = False
     """ice: the package was not loaded."""
     link_partner: bool = True
@@ -117,6 +119,8 @@ class PciFunction:
     iommu_group: int | None = None
     netdevs: list[Netdev] = field(default_factory=list)
     holders: list[Process] = field(default_factory=list)
+    rdma: str | None = None
+    """Name of its RDMA device."""
     eswitch_mode: EswitchMode = EswitchMode.LEGACY
     params: dict[tuple[str, ParamMode], ParamValue] = field(default_factory=dict)
     """devlink parameters that were set since the machine booted."""

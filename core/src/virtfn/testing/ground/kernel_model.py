@@ -14,6 +14,7 @@ from virtfn.testing.ground.drivers.base import Driver
 from virtfn.testing.ground.modules import Modules
 from virtfn.testing.ground.nic import NetCore
 from virtfn.testing.ground.pci import PciBus
+from virtfn.testing.ground.rdma import RdmaCore
 from virtfn.testing.ground.sriov import SriovCore, capability
 from virtfn.testing.ground.tree import Tree, oserror
 from virtfn.testing.ground.vdpa import VdpaBus
@@ -34,7 +35,8 @@ class KernelModel:
         self.operations = Operations()
         self.net = NetCore(tree, seed=seed)
         self.pci = PciBus(tree, self.operations, iommu=iommu)
-        self.modules = Modules(tree, self.pci, new_driver=self._new_driver, autoload=autoload)
+        self.rdma = RdmaCore(tree, self.pci)
+        self.modules = Modules(tree, self.pci, new_driver=self._new_driver, autoload=autoload, rdma=self.rdma)
         self.sriov = SriovCore(tree, self.pci, self.modules, self.operations, clock, self.dmesg)
         self.vdpa = VdpaBus(self)
         self.modules.listeners.append(self.vdpa.loaded)

@@ -9,6 +9,7 @@ from virtfn.testing.ground.blocking import Steps
 from virtfn.testing.ground.card import PciFunction
 from virtfn.testing.ground.drivers.base import Driver
 from virtfn.testing.ground.pci import PciBus
+from virtfn.testing.ground.rdma import RdmaCore
 from virtfn.testing.ground.tree import Tree
 from virtfn.testing.profiles import Profile
 
@@ -17,6 +18,9 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "vfio_pci": ("vfio_pci_core", "vfio_iommu_type1"),
     "virtio_pci": ("virtio", "virtio_net"),
     "mlx5_vdpa": ("mlx5_core", "vdpa"),
+    "ib_uverbs": ("ib_core",),
+    "rdma_ucm": ("ib_uverbs",),
+    "mlx5_ib": ("mlx5_core", "ib_uverbs"),
     "vhost_net": ("vhost", "tun"),
     "vhost_vdpa": ("vhost", "vdpa"),
     "virtio_vdpa": ("virtio", "virtio_net", "vdpa"),
@@ -26,6 +30,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
 _PLAIN = frozenset(
     {"vfio", "vfio_iommu_type1", "vfio_pci_core", "irqbypass", "virtio", "virtio_net", "vdpa", "mlx5_vdpa", "vhost"}
     | {"vhost_net", "vhost_vdpa", "virtio_vdpa", "tun", "ib_core", "mlx5_ib", "irdma", "openvswitch"}
+    | {"ib_uverbs", "rdma_ucm"}
 )
 """Modules that only have to be there."""
 
@@ -37,9 +42,16 @@ class Modules:
     """What `modprobe`, the boot, and udev load."""
 
     def __init__(
-        self, tree: Tree, pci: PciBus, *, new_driver: Callable[[str, str, set[PciId]], Driver], autoload: bool
+        self,
+        tree: Tree,
+        pci: PciBus,
+        *,
+        new_driver: Callable[[str, str, set[PciId]], Driver],
+        autoload: bool,
+        rdma: RdmaCore,
     ) -> None:
         self._tree = tree
+        self._rdma = rdma
         self._pci = pci
         self._new_driver = new_driver
         self._autoload = autoload
@@ -81,7 +93,15 @@ class Modules:
             self._pci.register(self._new_driver(driver, module, ids))
         for listener in self.listeners:
             listener(module)
+        self._rdma.loaded(module)
         return True
+
+    def load_for(self, function: PciFunction, module: str) -> None:
+        """What udev does for a device that a driver makes below a function: load the module that takes it."""
+        if self._autoload and function.driver is not None and module and module not in self.loaded:
+            before = set(self.loaded)
+            self.load(module)
+            self.by_udev |= self.loaded - before
 
     def unload(self, name: str) -> Steps[None]:
         """Take a module out: its drivers leave their functions."""
@@ -91,6 +111,7 @@ class Modules:
         self.loaded.discard(module)
         self.by_udev.discard(module)
         self._tree.remove(f"sys/module/{module}")
+        self._rdma.unloaded(module)
 
     def autoload(self, function: PciFunction) -> None:
         """What udev does for a new function: load the module whose driver takes its ids."""

@@ -56,6 +56,8 @@ class Driver:
 
     makes_vfs: ClassVar[bool] = False
     """Whether it has a `sriov_configure` callback."""
+    rdma_module: ClassVar[str] = ""
+    """The module that makes RDMA devices on its functions."""
 
     def __init__(self, machine: KernelModel, *, name: str, module: str, ids: set[PciId]) -> None:
         self.machine = machine
@@ -172,6 +174,8 @@ class NicDriver(Driver):
         facts, sriov = function.card.profile.sriov, function.sriov
         if sriov is not None and facts is not None and facts.driver_max_vfs is not None:
             sriov.total = min(sriov.hardware_total, facts.driver_max_vfs)
+        self.machine.modules.load_for(function, self.rdma_module)
+        self.machine.rdma.attach(function)
         if function.physfn is None:
             self.add_netdev(function)
             return
@@ -185,6 +189,7 @@ class NicDriver(Driver):
     def remove(self, function: PciFunction) -> Steps[None]:
         """VFs first, then the netdevs."""
         yield from super().remove(function)
+        self.machine.rdma.detach(function)
         function.eswitch_mode = EswitchMode.LEGACY
         for netdev in list(function.netdevs):
             self.machine.net.remove(netdev)

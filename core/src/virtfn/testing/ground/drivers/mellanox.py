@@ -21,6 +21,7 @@ _UNSET_GUID = ":".join(["00"] * 8)
 class Mlx5Core(SwitchdevDriver):
     """The mode can change with VFs there, as long as no driver has them; PFs and VFs have devlink instances."""
 
+    rdma_module = "mlx5_ib"
     infiniband_operations = frozenset({VfOperation.LINK_STATE, VfOperation.NODE_GUID, VfOperation.PORT_GUID})
 
     def operations(self, pf: PciFunction) -> frozenset[VfOperation]:

@@ -1,0 +1,87 @@
+"""RDMA as sysfs and procfs show it: a function's device, the mode of the subsystem, and who is in the way of another.
+
+Netlink tells the mode too, but only to open its socket would load `ib_core` (the module has the protocol's alias), and
+whoever observes changes nothing. The module's parameter shows the mode as it is, not as it was at load (Linux
+drivers/infiniband/core/device.c has one variable for both).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from virtfn.host.kernel import Files
+from virtfn.model.guids import POOL_FILE, GuidPools, parse_pools
+from virtfn.model.rdma import EXCLUSIVE, OPTION_FILE, SHARED, RdmaDevice, RdmaFacts, option_text
+
+CLASS = "sys/class/infiniband"
+_CORE = "sys/module/ib_core"
+_MODES = {"Y": SHARED, "N": EXCLUSIVE}
+_NAMESPACE = re.compile(r" net:\[(\d+)\] ")
+
+
+def rdma_device(files: Files, function: str) -> RdmaDevice | None:
+    """The RDMA device of a function, whose folder in sysfs is given; None: it has none in this network namespace.
+
+    Devices made of software (rxe, siw) belong to a netdev, not to a function, and so are none of it.
+    """
+    names = files.listdir(f"{function}/infiniband")
+    if not names:
+        return None
+    here = f"{function}/infiniband/{names[0]}"
+    return RdmaDevice(
+        name=names[0],
+        node_guid=_read(files, f"{here}/node_guid"),
+        link_layer=_read(files, f"{here}/ports/1/link_layer"),
+    )
+
+
+def rdma_facts(files: Files) -> RdmaFacts:
+    """The subsystem as it is."""
+    mode = _MODES.get(_read(files, f"{_CORE}/parameters/netns_mode") or "")
+    text = _read(files, OPTION_FILE)
+    option = next((word for word in (SHARED, EXCLUSIVE) if option_text(word).strip() == text), "")
+    return RdmaFacts(
+        mode=mode,
+        option=None if text is None else option,
+        built_in=mode is not None and not files.exists(f"{_CORE}/initstate"),
+        namespaces=None if mode is None else _other_namespaces(files),
+    )
+
+
+def guid_pools(files: Files) -> GuidPools | None:
+    """What the administrator's file of GUIDs says; None: there is none."""
+    text = _read(files, POOL_FILE)
+    return None if text is None else parse_pools(text)
+
+
+def _other_namespaces(files: Files) -> bool | None:
+    """Whether there is a network namespace besides that of process 1, as far as processes and mounts show it."""
+    try:
+        first = files.readlink("proc/1/ns/net")
+        if first is None:
+            return None
+        if any(found != first for found in _of_processes(files)):
+            return True
+        mounts = files.read("proc/1/mountinfo")
+    except OSError:
+        return None
+    return any(f"net:[{number}]" != first for number in _NAMESPACE.findall(mounts))
+
+
+def _of_processes(files: Files) -> Iterator[str]:
+    """Of the newest processes first: those of pods are seldom the oldest."""
+    for pid in sorted((int(name) for name in files.listdir("proc") if name.isdigit()), reverse=True):
+        try:
+            found = files.readlink(f"proc/{pid}/ns/net")
+        except OSError:
+            continue  # it has just ended
+        if found is not None:
+            yield found
+
+
+def _read(files: Files, path: str) -> str | None:
+    try:
+        return files.read(path.lstrip("/")).strip()
+    except OSError:
+        return None
