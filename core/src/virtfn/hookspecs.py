@@ -115,6 +115,10 @@ def validate(adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> S
 
     Called for admission, by the controller, and before each plan, on the owner and on generic; all answers count. A
     problem of severity error stops the PF it names; nothing of it is applied.
+
+    A warning with the reason `virtfn.model.IN_FIRMWARE` says that a PF cannot have what is wanted in that field as its
+    firmware is now, and that `plan_firmware` changes it: what core or generic has against the same field is put aside,
+    and the PF gets no other steps until it is there. For admission the adapter has no facts.
     """
 
 

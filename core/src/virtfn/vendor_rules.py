@@ -26,6 +26,7 @@ from virtfn.model import (
 )
 from virtfn.model.crd import InterfaceStatus, NodeStateSpec, VfStatus
 from virtfn.observing import group_adapters
+from virtfn.planning.checks import put_aside
 from virtfn.policy import desired_state
 from virtfn.registry import Registry
 
@@ -123,6 +124,7 @@ class PluginRules:
             return ()
         desired = DesiredAdapter(adapter.address, pfs)
         try:
-            return self._registry.hooks(adapter).validate(adapter, desired=desired, platform=platform)
+            told = self._registry.hooks(adapter).validate(adapter, desired=desired, platform=platform)
+            return put_aside(told)[0]
         except VirtfnError as error:
             return [Problem(adapter.address, str(error), error.reason, severity=Severity.WARNING)]

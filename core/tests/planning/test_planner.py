@@ -4,6 +4,7 @@ import pytest
 
 from virtfn.errors import ContractViolation, HostError
 from virtfn.model import (
+    IN_FIRMWARE,
     Adapter,
     DesiredAdapter,
     DesiredPf,
@@ -147,3 +148,38 @@ def test_planning_changes_none_of_its_arguments() -> None:
     inventory = an_inventory()
     assert make_plan(inventory, BOTH, lambda _: Hooks()) == make_plan(an_inventory(), BOTH, lambda _: Hooks())
     assert inventory == an_inventory()
+
+
+TOO_MANY = DesiredState(pfs=(DesiredPf(FIRST, 16),))
+IN_FIRMWARE_SAID = Problem(
+    a_pf(FIRST).label, "16 VFs: firmware is set", IN_FIRMWARE, field="numVfs", severity=Severity.WARNING
+)
+
+
+class FirmwareHooks(Hooks):
+    def __init__(self, *firmware: Step, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(problems=problems)
+        self._firmware = firmware
+
+    def plan_firmware(self, adapter: Adapter, *, desired: DesiredAdapter, platform: Platform) -> tuple[Step, ...]:
+        return self._firmware
+
+
+@pytest.mark.parametrize("target", [str(FIRST), FIRST.slot])
+def test_what_firmware_can_be_made_to_allow_is_planned_and_nothing_else_until_then(target: str) -> None:
+    step = Step("card.set", target, "16 VFs", disruption=Disruption.REBOOT)
+    plan = make_plan(an_inventory(), TOO_MANY, lambda _: FirmwareHooks(step, problems=[IN_FIRMWARE_SAID]))
+    assert plan.steps == (step,)
+    assert plan.problems == (IN_FIRMWARE_SAID,)
+
+
+def test_a_plugin_that_only_says_so_does_not_lift_a_limit() -> None:
+    plan = make_plan(an_inventory(), TOO_MANY, lambda _: FirmwareHooks(problems=[IN_FIRMWARE_SAID]))
+    assert plan.steps == ()
+    assert [problem.reason for problem in plan.errors] == ["TooManyVfs"]
+
+
+def test_of_two_errors_about_the_number_the_plugins_stands() -> None:
+    told = Problem(a_pf(FIRST).label, "its firmware has 8", "UnsupportedSetting", field="numVfs")
+    plan = make_plan(an_inventory(), TOO_MANY, lambda _: Hooks(problems=[told]))
+    assert (plan.steps, plan.errors) == ((), (told,))

@@ -98,6 +98,16 @@ class HostReader(Protocol):
         """
         ...
 
+    def run_seldom(self, argv: Sequence[str], *, per: str, timeout: float = 30.0, device: str = "") -> CommandResult:
+        """As `run`, for a program that only tells something and takes long: its answer of before is good for a while.
+
+        It is run anew when `per` is another, an hour after it did well or five minutes after it did not, and when a
+        step ran a program for the same `device` or another function of its card.
+
+        :param per: all that the answer depends on, as text: the boot, the driver, versions.
+        """
+        ...
+
 
 class Host(HostReader, Protocol):
     """Writes. Every method names the device in its errors, and reads back what the kernel may not have done."""

@@ -72,7 +72,12 @@ class Machine(Features):
     @property
     def reader(self) -> Reader:
         """The same machine for whoever may not write: plugins that observe."""
-        return Reader(self._kernel)
+        return Reader(self._kernel, answers=self._answers)
+
+    def _before_run(self, device: str) -> None:
+        """What the program may change is asked anew afterwards."""
+        if device:
+            self._answers.forget(device)
 
     # --- number of VFs ------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from virtfn.errors import CommandFailed, DeviceGone, WaitTimeout
 from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam
 from virtfn.host.kernel import ARPHRD_ETHER, ARPHRD_INFINIBAND, Kernel, LinkInfo
 from virtfn.host.rdma import guid_pools, rdma_device, rdma_facts
+from virtfn.host.seldom import Answers
 from virtfn.host.vdpa_devices import VdpaReader, VdpaView
 from virtfn.model import LinkType, Netdev, PciAddress, PciId, Pf, Platform, Vf, VfSettings
 
@@ -34,8 +35,9 @@ def device_path(address: PciAddress, name: str = "") -> str:
 class Reader:
     """`virtfn.host.api.HostReader` on a `Kernel`, and the inventory of PCI functions."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, *, answers: Answers | None = None) -> None:
         self._kernel = kernel
+        self._answers = answers or Answers()
         self._vdpa_reader = VdpaReader(kernel)
 
     # --- HostReader ---------------------------------------------------------------------------------------------------
@@ -85,6 +87,13 @@ class Reader:
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, device: str = "") -> CommandResult:
         """See `HostReader`."""
+        self._before_run(device)
+        return self._run(argv, timeout=timeout, device=device)
+
+    def _before_run(self, device: str) -> None:
+        """Nothing: whoever only reads changes nothing by it."""
+
+    def _run(self, argv: Sequence[str], *, timeout: float, device: str) -> CommandResult:
         name = f"{device}: {argv[0]}" if device else argv[0]
         words = tuple(argv)
         try:
@@ -99,6 +108,16 @@ class Reader:
             raise CommandFailed(
                 f"{name}: cannot be run ({error.strerror or error})", device=device, argv=words
             ) from error
+
+    def run_seldom(self, argv: Sequence[str], *, per: str, timeout: float = 30.0, device: str = "") -> CommandResult:
+        """See `HostReader`."""
+        return self._answers.ask(
+            argv,
+            per=per,
+            device=device,
+            now=self._kernel.clock.monotonic,
+            run=lambda: self._run(argv, timeout=timeout, device=device),
+        )
 
     def wait_until(self, predicate: Callable[[], bool], *, timeout: float, why: str, device: str = "") -> None:
         """See `Host`."""

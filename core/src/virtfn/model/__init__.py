@@ -15,6 +15,7 @@ from virtfn.model.inventory import (
 )
 from virtfn.model.pci import PciAddress, PciId
 from virtfn.model.plan import (
+    IN_FIRMWARE,
     Disruption,
     Need,
     NeedKind,
@@ -29,6 +30,7 @@ from virtfn.model.plan import (
 from virtfn.model.support import Capability, Claim, DeviceModel, Refusal
 
 __all__ = [
+    "IN_FIRMWARE",
     "Adapter",
     "Capability",
     "Claim",

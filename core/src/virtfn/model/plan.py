@@ -82,6 +82,12 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
+IN_FIRMWARE = "InFirmware"
+"""Reason of a warning by which a plugin says of a PF's field: as it is now that cannot be had, and `plan_firmware` has
+the steps that change it. What core or generic has against the same field is then put aside, and the PF gets no other
+steps until it is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something wrong with a request or a device: what, where, and what to do."""

@@ -13,6 +13,7 @@ from virtfn.errors import DeviceGone, NoOwnerError, VirtfnError
 from virtfn.host.api import Host
 from virtfn.journal import Journal, Record
 from virtfn.model import (
+    IN_FIRMWARE,
     Adapter,
     DesiredPf,
     DesiredState,
@@ -153,6 +154,8 @@ class _Book:
         self._inventory = inventory
         self._records = dict(records)
         refused = {problem.object for problem in plan.errors}
+        self._later = {problem.object for problem in plan.problems if problem.reason == IN_FIRMWARE}
+        """PFs whose plan is a beginning only."""
         self._open: dict[str, DesiredPf] = {}
         """PFs that are not finished, by the text of their address."""
         for want in desired.pfs:
@@ -189,7 +192,7 @@ class _Book:
     def _finish(self, key: str) -> None:
         want = self._open.pop(key)
         pf = self._inventory.pf(want.address)
-        if pf is None:
+        if pf is None or self._later & {pf.label, str(pf.address)}:
             return
         if want.release:
             self._journal.forget(want.address)

@@ -5,6 +5,8 @@ Whether the request makes sense in itself (ranges inside numVfs, no overlap) was
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from virtfn.errors import (
     DeviceNotFound,
     NoOwnerError,
@@ -14,7 +16,30 @@ from virtfn.errors import (
     UnsupportedSetting,
     VirtfnError,
 )
-from virtfn.model import Adapter, DesiredPf, Pf, Problem, Severity
+from virtfn.model import IN_FIRMWARE, Adapter, DesiredPf, Pf, Problem, Severity
+
+IN_FIRMWARE_FIELDS = frozenset({"numVfs"})
+"""Fields of which a plugin may say that firmware can be made to allow what the kernel does not show yet."""
+
+
+def put_aside(problems: Sequence[Problem]) -> tuple[list[Problem], list[Problem]]:
+    """The problems that stand, and the errors that a plugin has an answer to in its firmware (`IN_FIRMWARE`).
+
+    Of two errors about one field the later one stands: core's comes first, and the plugin knows the card.
+    """
+    errors = {(each.object, each.field): each for each in problems if each.severity is Severity.ERROR}
+    answered = {(each.object, each.field) for each in problems if each.reason == IN_FIRMWARE}
+    standing: list[Problem] = []
+    aside: list[Problem] = []
+    for problem in problems:
+        about = (problem.object, problem.field)
+        if problem.severity is not Severity.ERROR:
+            standing.append(problem)
+        elif about in answered:
+            aside.append(problem)
+        elif problem.field not in IN_FIRMWARE_FIELDS or errors[about] is problem:
+            standing.append(problem)
+    return standing, aside
 
 
 def _problem(

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from virtfn.errors import ContractViolation, KernelRefused, UnsupportedSetting, VirtfnError
 from virtfn.model import (
+    IN_FIRMWARE,
     Adapter,
     DesiredAdapter,
     DesiredPf,
@@ -23,7 +24,7 @@ from virtfn.model import (
     VfBaseline,
     steps,
 )
-from virtfn.planning.checks import check, missing
+from virtfn.planning.checks import IN_FIRMWARE_FIELDS, check, missing, put_aside
 
 
 class AdapterHooks(Protocol):
@@ -126,26 +127,32 @@ def _plan_adapter(
         pf = adapter.pf(want.address)
         found = check(adapter, pf, want) if pf else [missing(want)]
         problems += found
-        if not any(problem.severity is Severity.ERROR for problem in found):
+        if not any(problem.severity is Severity.ERROR and problem.field not in IN_FIRMWARE_FIELDS for problem in found):
             sound.append(want)
     if not sound:
         return [], problems
     bound = hooks(adapter)
     told = bound.validate(adapter, desired=DesiredAdapter(adapter.address, tuple(sound)), platform=platform)
-    problems += told
-    refused = {problem.object for problem in told if problem.severity is Severity.ERROR}
+    problems, aside = put_aside([*problems, *told])
+    later = {problem.object for problem in problems if problem.reason == IN_FIRMWARE}
+    refused = {problem.object for problem in problems if problem.severity is Severity.ERROR}
     labels = {pf.address: {pf.label, str(pf.address)} for pf in adapter.pfs}
     sound = [want for want in sound if not labels[want.address] & refused]
-    if refused - set().union(*labels.values()):
+    if refused - set().union(*labels.values(), {str(want.address) for want in wanted}):
         sound = []  # about the adapter as a whole
     if not sound:
-        return [], problems
+        return [], [*problems, *aside]
+    firmware = bound.plan_firmware(adapter, desired=DesiredAdapter(adapter.address, tuple(sound)), platform=platform)
+    waiting = [want for want in sound if labels[want.address] & later]
+    targets = {step.target for step in firmware}
+    unkept = {want.address for want in waiting if not targets & {str(want.address), adapter.address}}
+    problems += [problem for problem in aside if any(problem.object in labels[address] for address in unkept)]
+    desired = DesiredAdapter(adapter.address, tuple(want for want in sound if want not in waiting))
+    planned = list(firmware)
+    if desired.pfs:
+        planned += bound.plan_functions(adapter, desired=desired, platform=platform)
+        planned += bound.plan_vfs(adapter, desired=desired, platform=platform, planned=tuple(planned))
     desired = DesiredAdapter(adapter.address, tuple(sound))
-    planned = [
-        *bound.plan_firmware(adapter, desired=desired, platform=platform),
-        *bound.plan_functions(adapter, desired=desired, platform=platform),
-    ]
-    planned += bound.plan_vfs(adapter, desired=desired, platform=platform, planned=tuple(planned))
     _keep_to(adapter, desired, planned)
     if not platform.iommu and (lacking := _needing(planned, NeedKind.IOMMU)):
         problems += [_no_iommu(adapter, target) for target in lacking]
