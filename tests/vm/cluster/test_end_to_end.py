@@ -161,6 +161,14 @@ def test_fewer_vfs_for_user_space_wait_for_the_drain(cluster: Cluster, seven_vfs
     assert not [name for name in cluster.node()["metadata"]["annotations"] if name == "virtfn.io/cordoned"]
 
 
+def test_all_that_was_done_is_among_the_rights_that_are_deployed(cluster: Cluster, seven_vfs: PhysicalFunction) -> None:
+    """Before a server starts anew, which refuses everybody for a moment: it has to read the roles first."""
+    assert cluster.writes("virtfn-daemon")["patch sriovnetworknodestates/status"] > 0
+    assert cluster.writes("virtfn-controller")["create pods/eviction"] > 0
+    for log in (cluster.guest.log("daemon"), cluster.controller.log.read_text(encoding="utf-8")):
+        assert "is not allowed" not in log
+
+
 def test_a_daemon_that_starts_again_does_nothing(cluster: Cluster, seven_vfs: PhysicalFunction) -> None:
     before, written = cluster.node_state(), cluster.writes("virtfn-daemon")
     cluster.stop_daemon()
@@ -200,11 +208,7 @@ def test_a_deleted_policy_gives_the_card_back(
     assert_report_is_true(state, untouched[FIRST])
     cluster.until("the drain is over", lambda: _annotation(cluster, CURRENT_STATE) == "Idle")
     assert "unschedulable" not in cluster.node()["spec"]
-
-    # Nothing that either did was beyond the rights that it is deployed with.
     cluster.stop_daemon()
-    for log in (cluster.guest.log("daemon"), cluster.controller.log.read_text(encoding="utf-8")):
-        assert "is not allowed" not in log
 
 
 def _needs(cluster: Cluster, what: str) -> dict[str, Any] | None:
