@@ -199,6 +199,12 @@ class CommandFailed(HostError):
         self.output = output[:2000]
 
 
+class OvsRefused(HostError):
+    """Open vSwitch's database does not answer, or refused; or the bridge is somebody else's."""
+
+    reason = "OvsRefused"
+
+
 class LockdownActive(HostError):
     """Kernel lockdown forbids what is needed."""
 

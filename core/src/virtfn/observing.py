@@ -22,7 +22,9 @@ def group_adapters(pfs: Sequence[Pf]) -> tuple[Adapter, ...]:
 
 def read_inventory(reader: Reader) -> Inventory:
     """What the kernel shows, before any plugin is asked."""
-    return Inventory(adapters=group_adapters(reader.network_functions()), platform=reader.platform())
+    return Inventory(
+        adapters=group_adapters(reader.network_functions()), platform=reader.platform(), ovs=reader.open_vswitch()
+    )
 
 
 def ids_of(inventory: Inventory) -> frozenset[PciId]:

@@ -21,7 +21,6 @@ from virtfn.model import (
     Step,
     steps,
 )
-from virtfn.model.desired import DesiredBridge
 from virtfn.planning import AdapterHooks, make_plan
 
 FIRST = PciAddress.parse("0000:01:00.0")
@@ -138,9 +137,9 @@ def test_step_of_the_whole_adapter_is_allowed() -> None:
 
 
 def test_what_is_not_managed_yet_is_told() -> None:
-    desired = DesiredState(bridges=(DesiredBridge("br-x", SECOND),), rdma_mode="exclusive")
+    desired = DesiredState(rdma_mode="exclusive")
     plan = make_plan(an_inventory(), desired, lambda _: Hooks())
-    assert [problem.field for problem in plan.problems] == ["spec.bridges", "spec.system.rdmaMode"]
+    assert [problem.field for problem in plan.problems] == ["spec.system.rdmaMode"]
     assert plan.errors == ()
 
 

@@ -193,22 +193,52 @@ def test_bridges_are_carried_over(inventory, make_policy):
     rendered = render_node_state([policy], None, state_of(inventory))
     state, problems = desired_state(rendered.spec, inventory)
     assert problems == ()
-    assert state.bridges == (
-        DesiredBridge(
-            name="br-0000_86_00.0",
-            uplink=PORT0,
-            uplink_name="ens803f0",
-            datapath_type="netdev",
-            fail_mode="secure",
-            external_ids={"a": "b"},
-            other_config={"c": "d"},
-            interface_type="dpdk",
-            interface_options={"e": "f"},
-            interface_external_ids={"g": "h"},
-            interface_other_config={"i": "j"},
-            mtu_request=9000,
-        ),
+    (pf,) = state.pfs
+    assert state.bridges == ()
+    assert state.ovs_offload is True
+    assert pf.bridge == DesiredBridge(
+        name="br-0000_86_00.0",
+        uplink=PORT0,
+        uplink_name="ens803f0",
+        datapath_type="netdev",
+        fail_mode="secure",
+        external_ids={"a": "b"},
+        other_config={"c": "d"},
+        interface_type="dpdk",
+        interface_options={"e": "f"},
+        interface_external_ids={"g": "h"},
+        interface_other_config={"i": "j"},
+        mtu_request=9000,
     )
+
+
+def uplink_of(bridge, address):
+    return {"name": bridge, "uplinks": [{"pciAddress": str(address)}]}
+
+
+def test_a_bridge_whose_uplink_makes_no_vfs_is_wanted_by_itself(inventory):
+    spec = {"interfaces": [interface(PORT0)], "bridges": {"ovs": [uplink_of("br-a", PORT0), uplink_of("br-b", PORT1)]}}
+    state, problems = desired_state(spec, inventory)
+    assert problems == ()
+    assert [pf.bridge.name for pf in state.pfs] == ["br-a"]
+    assert [bridge.name for bridge in state.bridges] == ["br-b"]
+    assert state.ovs_offload is None
+
+
+@pytest.mark.parametrize(
+    ("entries", "gist"),
+    [
+        ([uplink_of("br-a", PORT0), uplink_of("br-b", PORT0)], "another bridge has this name or this uplink"),
+        ([uplink_of("br-a", PORT0), uplink_of("br-a", PORT1)], "another bridge has this name or this uplink"),
+        ([uplink_of("br-b", PORT1)], "externally managed PF"),
+    ],
+)
+def test_bridges_that_get_in_the_way_of_each_other(inventory, entries, gist):
+    spec = {"interfaces": [interface(PORT0), interface(PORT1, externallyManaged=True)], "bridges": {"ovs": entries}}
+    state, (problem,) = desired_state(spec, inventory)
+    assert gist in problem.message
+    assert state.kept_bridges == (entries[-1]["name"],)
+    assert problem.object == f"bridge {entries[-1]['name']}"
 
 
 @pytest.mark.parametrize(

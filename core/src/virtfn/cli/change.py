@@ -13,6 +13,7 @@ from virtfn.cli.plan_view import Progress, show_plan, show_problems
 from virtfn.errors import RequestError
 from virtfn.model import DesiredState, PciAddress, Plan, Problem, Severity
 from virtfn.model.codec import to_data
+from virtfn.planning import given_back
 
 if TYPE_CHECKING:
     from virtfn.node import Observation
@@ -68,10 +69,12 @@ def run_reset(context: Context, args: argparse.Namespace) -> Exit:
     observation = context.node.observe()
     chosen = [_choose(observation, name) for name in args.pfs] or _present(context, observation)
     desired = context.node.release(observation, chosen)
+    if not args.pfs:
+        desired = given_back(observation.inventory, desired)
     plan = context.node.plan(observation, desired)
     if args.plan or args.output != "table":
         return _show(context, plan, observation, desired, form=args.output)
-    if not desired.pfs:
+    if not desired.pfs and not plan.steps:
         show_problems(context, plan.problems)
         context.console.print("Nothing to give back: the journal knows no PF.", style="green")
         return Exit.OK
@@ -109,7 +112,7 @@ def _plan_files(context: Context, args: argparse.Namespace) -> tuple[Observation
         # a PF that only a typo keeps from being named must not be given back
         named = {want.address for want in desired.pfs} | set(desired.refused)
         rest = context.node.release(observation, sorted(set(observation.records) - named))
-        desired = replace(desired, pfs=(*desired.pfs, *rest.pfs))
+        desired = given_back(observation.inventory, replace(desired, pfs=(*desired.pfs, *rest.pfs)))
     plan = context.node.plan(observation, desired)
     return observation, desired, replace(plan, problems=_once((*problems, *plan.problems)))
 

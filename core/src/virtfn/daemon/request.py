@@ -11,6 +11,7 @@ from virtfn.errors import RequestError
 from virtfn.journal import Record
 from virtfn.model import DesiredState, Inventory, PciAddress, Problem, Severity
 from virtfn.model.crd import DriftMode, NodeStateSpec
+from virtfn.planning import given_back
 from virtfn.policy import desired_state
 
 
@@ -55,10 +56,10 @@ def read_request(
     desired, problems = desired_state(request.spec, inventory)
     entries = _entries(request.spec)
     named = {want.address for want in desired.pfs} | set(desired.refused)
-    back: list[PciAddress] = []
     if not settle and all(_address(entry) is not None for entry in entries):
         back = [address for address in sorted(records) if address not in named and inventory.pf(address) is not None]
-    desired = replace(desired, pfs=(*desired.pfs, *release(back).pfs))
+        desired = replace(desired, pfs=(*desired.pfs, *release(back).pfs))
+        desired = given_back(inventory, desired)
     return Reading(desired, _modes(entries), (*request.problems, *problems))
 
 

@@ -15,10 +15,10 @@ from virtfn.daemon.record import Attempt
 from virtfn.daemon.request import errors_of
 from virtfn.journal import Record
 from virtfn.kube.conditions import Condition, Status
-from virtfn.model import Disruption, Inventory, PciAddress, Problem
+from virtfn.model import Disruption, Inventory, PciAddress, Problem, Severity
 from virtfn.model.crd import AttemptStatus, DevicePluginStatus, InterfaceStatus, NodeStateStatus
 from virtfn.model.handshake import DrainState, SyncStatus
-from virtfn.policy import status_interfaces
+from virtfn.policy import status_bridges, status_interfaces
 
 READY: Final = "Ready"
 DRIFTED: Final = "Drifted"
@@ -69,6 +69,7 @@ def status_of(report: Report) -> NodeStateStatus:
     decision = report.decision
     return NodeStateStatus(
         interfaces=_interfaces(report.inventory, report.records),
+        bridges=status_bridges(report.inventory),
         syncStatus=judged.sync.value,
         lastSyncError=judged.error,
         observedGeneration=report.generation,
@@ -133,7 +134,9 @@ def _judge_verdict(decision: Decision, verdict: Verdict) -> Judgement:
 
 def _all_well(decision: Decision) -> str:
     count = sum(1 for pf in decision.desired.pfs if not pf.release)
-    return f"{count} PF{'' if count == 1 else 's'} as wanted" if count else "nothing is wanted of this node"
+    well = f"{count} PF{'' if count == 1 else 's'} as wanted" if count else "nothing is wanted of this node"
+    warnings = [str(problem) for problem in decision.problems if problem.severity is Severity.WARNING]
+    return _several([well, *warnings])
 
 
 def _needed(report: Report) -> DrainState:

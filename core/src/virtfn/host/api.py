@@ -109,6 +109,62 @@ class HostReader(Protocol):
         ...
 
 
+class Bridges(Protocol):
+    """Bridges of Open vSwitch that have a PF as their uplink. What virtfn did not make is refused, never changed.
+
+    Each method comes back when ovs-vswitchd has followed. All raise `OvsRefused` (also when the database does not
+    answer, or the bridge is somebody else's), and `WaitTimeout` when ovs-vswitchd does not follow.
+    """
+
+    def set_bridge(
+        self,
+        pf: PciAddress,
+        bridge: str,
+        *,
+        datapath_type: str,
+        fail_mode: str,
+        external_ids: Mapping[str, str],
+        other_config: Mapping[str, str],
+    ) -> None:
+        """Make the bridge, or bring it to what is wanted. Keys of the maps that virtfn never set stay as they are.
+
+        :raises NotEffective: ovs-vswitchd cannot make the bridge's own port.
+        """
+        ...
+
+    def set_uplink(
+        self,
+        pf: PciAddress,
+        bridge: str,
+        *,
+        name: str = "",
+        type: str = "",  # noqa: A002 - the column's name
+        options: Mapping[str, str],
+        external_ids: Mapping[str, str],
+        other_config: Mapping[str, str],
+        mtu_request: int | None = None,
+    ) -> None:
+        """Have the PF's netdev as the only uplink of the bridge, taken out of another bridge of virtfn's if need be.
+
+        :param name: of the interface where its type needs no netdev and the PF has none.
+        :param mtu_request: bytes; None: none is asked for.
+        :raises NotEffective: ovs-vswitchd cannot use the interface.
+        """
+        ...
+
+    def remove_uplink(self, pf: PciAddress, bridge: str) -> None:
+        """Take out what virtfn put in as an uplink; nothing happens when it or the bridge is not there."""
+        ...
+
+    def remove_bridge(self, pf: PciAddress, bridge: str) -> None:
+        """Remove the bridge with its ports; nothing happens when it is not there."""
+        ...
+
+    def set_offload(self, *, enabled: bool) -> None:
+        """Hardware offload of flows on, or as it was before virtfn switched it on; in force at the next start."""
+        ...
+
+
 class Host(HostReader, Protocol):
     """Writes. Every method names the device in its errors, and reads back what the kernel may not have done."""
 
@@ -154,13 +210,6 @@ class Host(HostReader, Protocol):
         """DEVLINK_CMD_ESWITCH_SET, read back."""
         ...
 
-    def set_devlink_param(self, pf: PciAddress, name: str, value: ParamValue, *, mode: ParamMode) -> None:
-        """DEVLINK_CMD_PARAM_SET, read back; nothing happens when it has the value already.
-
-        :raises KernelRefused: EOPNOTSUPP when the driver has no such parameter, or does not take the value.
-        """
-        ...
-
     def add_vdpa(self, function: PciAddress, *, name: str | None = None) -> None:
         """Make a vDPA device on a VF that is on its network driver; nothing happens when it is there.
 
@@ -182,6 +231,18 @@ class Host(HostReader, Protocol):
 
         :raises DeviceBusy: a process holds the device open.
         """
+        ...
+
+    def set_devlink_param(self, pf: PciAddress, name: str, value: ParamValue, *, mode: ParamMode) -> None:
+        """DEVLINK_CMD_PARAM_SET, read back; nothing happens when it has the value already.
+
+        :raises KernelRefused: EOPNOTSUPP when the driver has no such parameter, or does not take the value.
+        """
+        ...
+
+    @property
+    def bridges(self) -> Bridges:
+        """Open vSwitch."""
         ...
 
     def set_rdma_mode(self, mode: str) -> None:

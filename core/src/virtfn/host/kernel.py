@@ -204,6 +204,22 @@ class Ethtool(Protocol):
         ...
 
 
+class OvsDb(Protocol):
+    """Open vSwitch's database, spoken to as RFC 7047 says; rows and values are in that document's form."""
+
+    def select(self, tables: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[Mapping[str, Any]]] | None:
+        """All rows of the named tables with the named columns, as of one moment; None: no database answers here."""
+        ...
+
+    def transact(self, operations: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """One transaction. Its results, which may hold an error: nothing has happened then.
+
+        OSError(ENOENT) or OSError(ECONNREFUSED): no database answers here. OSError(EPROTO): what came back is no
+        answer. TimeoutError: there was none in time, and it may have happened.
+        """
+        ...
+
+
 class Clock(Protocol):
     """Time, so that tests need not wait."""
 
@@ -228,4 +244,5 @@ class Kernel:
     rdma: Rdma
     processes: Processes
     commands: Commands
+    ovsdb: OvsDb
     clock: Clock

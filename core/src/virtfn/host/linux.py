@@ -10,6 +10,7 @@ from virtfn.host.devlink import GenericNetlinkDevlink
 from virtfn.host.ethtool import IoctlEthtool
 from virtfn.host.files import HostFiles
 from virtfn.host.kernel import Kernel
+from virtfn.host.ovsdb import SocketOvsDb
 from virtfn.host.processes import ProcProcesses
 from virtfn.host.rdma_netlink import NetlinkRdma
 from virtfn.host.rtnetlink import RtnetlinkLinks
@@ -31,5 +32,6 @@ def linux_kernel(root: Path = Path("/")) -> Kernel:
         rdma=NetlinkRdma(),
         processes=ProcProcesses(root),
         commands=HostCommands(root),
+        ovsdb=SocketOvsDb(root),
         clock=SystemClock(),
     )

@@ -24,6 +24,7 @@ from virtfn.errors import (
     UnsupportedSetting,
     WaitTimeout,
 )
+from virtfn.host.bridge_writer import OvsBridges
 from virtfn.host.features import Features
 from virtfn.host.kernel import Kernel, LinkInfo
 from virtfn.host.rdma_mode import set_rdma_mode
@@ -68,6 +69,8 @@ class Machine(Features):
             kernel, wait_until=self.wait_until, appears=self._timeouts.vdpa_appears, driver=self._timeouts.driver
         )
         """vDPA devices by name, of whatever makes them."""
+        self.bridges = OvsBridges(kernel, link=self._require_link, own_link=self.own_link, wait_until=self.wait_until)
+        """Open vSwitch."""
 
     @property
     def reader(self) -> Reader:

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from virtfn.errors import CommandFailed, DeviceGone, WaitTimeout
 from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam
+from virtfn.host.bridge_reader import read_open_vswitch
 from virtfn.host.kernel import ARPHRD_ETHER, ARPHRD_INFINIBAND, Kernel, LinkInfo
 from virtfn.host.rdma import guid_pools, rdma_device, rdma_facts
 from virtfn.host.seldom import Answers
 from virtfn.host.vdpa_devices import VdpaReader, VdpaView
 from virtfn.model import LinkType, Netdev, PciAddress, PciId, Pf, Platform, Vf, VfSettings
+from virtfn.model.open_vswitch import OpenVSwitch
 
 DEVICES = "sys/bus/pci/devices"
 NETWORK_CLASS = 0x02
@@ -167,6 +169,10 @@ class Reader:
             if (match := _VIRTFN.fullmatch(name)) and (target := self._kernel.files.readlink(device_path(pf, name))):
                 found[int(match[1])] = PciAddress.parse(target)
         return dict(sorted(found.items()))
+
+    def open_vswitch(self) -> OpenVSwitch | None:
+        """Open vSwitch; None: none runs."""
+        return read_open_vswitch(self._kernel.files, self._kernel.ovsdb)
 
     def platform(self) -> Platform:
         """Facts of the node."""

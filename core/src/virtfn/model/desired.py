@@ -119,6 +119,8 @@ class DesiredPf:
     """The PF is being given back: values are those the journal recorded before the first touch."""
     vfs: tuple[VfBaseline, ...] = ()
     """Release: the VFs that were there. Otherwise: VFs in no group that an apply that was cut off owes a driver."""
+    bridge: DesiredBridge | None = None
+    """The Open vSwitch bridge whose uplink the PF is. None: none is wanted, and one that virtfn made is removed."""
 
     def group_of(self, index: int) -> VfGroup | None:
         """The first group whose range holds the VF, or None."""
@@ -154,6 +156,8 @@ class DesiredBridge:
     interface_external_ids: Mapping[str, str] = field(default_factory=dict)
     interface_other_config: Mapping[str, str] = field(default_factory=dict)
     mtu_request: int | None = None
+    release: bool = False
+    """It is no longer wanted: removed if virtfn made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,11 @@ class DesiredState:
 
     pfs: tuple[DesiredPf, ...] = ()
     bridges: tuple[DesiredBridge, ...] = ()
+    """Bridges whose uplink is none of `pfs`; the others are with their PFs."""
+    kept_bridges: tuple[str, ...] = ()
+    """Bridges that were asked for in a way that cannot be done, by name: they stay as they are."""
+    ovs_offload: bool | None = None
+    """Hardware offload of the node's Open vSwitch. False: as it was before virtfn switched it on. None: not managed."""
     rdma_mode: str | None = None
     """`shared` or `exclusive`, of the whole node; None: not managed."""
     node: bool = True

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from virtfn.model.guids import GuidPools
+from virtfn.model.open_vswitch import OpenVSwitch
 from virtfn.model.pci import PciAddress, PciId
 from virtfn.model.rdma import RdmaDevice, RdmaFacts
 
@@ -233,6 +234,8 @@ class Inventory:
 
     adapters: tuple[Adapter, ...] = ()
     platform: Platform = field(default_factory=Platform)
+    ovs: OpenVSwitch | None = None
+    """None: no Open vSwitch runs."""
 
     def pfs(self) -> Iterator[Pf]:
         """All PFs, by adapter."""

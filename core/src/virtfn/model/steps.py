@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from virtfn.model.bridge_steps import BRIDGE_OPS, describe_bridge_step
 from virtfn.model.inventory import DeviceType, EswitchMode, Pf, Vf
 from virtfn.model.plan import Disruption, Need, NeedKind, Step
 
@@ -37,6 +38,7 @@ STANDARD_OPS = frozenset(
         ADD_VDPA,
         BIND_VDPA,
         REMOVE_VDPA,
+        *BRIDGE_OPS,
     }
 )
 """Operations that core performs. Any other op belongs to the plugin whose name stands before its dot."""
@@ -209,6 +211,8 @@ def unbound_vfs(steps: Iterable[Step], pf: Pf) -> frozenset[int]:
 def describe(step: Step) -> str:
     """The step in a few words: `VF 4: bind to vfio-pci`."""
     args = step.args
+    if step.op in BRIDGE_OPS:
+        return describe_bridge_step(step)
     vf = f"VF {args['vf']}: " if "vf" in args else ""
     if step.op == LOAD_MODULE:
         return f"load module {args['module']}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from virtfn.errors import ContractViolation, KernelRefused, NotEffective
 from virtfn.host.api import Host
 from virtfn.model import EswitchMode, OutcomeStatus, PciAddress, Step, steps
+from virtfn.performing.bridges import BRIDGE_ARGUMENTS, BRIDGE_OPERATIONS
 
 Done = tuple[OutcomeStatus, str]
 """Done or skipped, and a detail for people."""
@@ -105,6 +106,7 @@ _OPERATIONS: Mapping[str, Callable[[Step, Host], Done]] = {
     steps.SET_VF: _set_vf,
     steps.BIND_DRIVER: _bind_driver,
     steps.UNBIND_DRIVER: _unbind_driver,
+    **BRIDGE_OPERATIONS,
     steps.ADD_VDPA: _add_vdpa,
     steps.BIND_VDPA: _bind_vdpa,
     steps.REMOVE_VDPA: _remove_vdpa,
@@ -126,6 +128,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     steps.SET_LINK: (),
     steps.SET_VF: ("vf",),
     steps.BIND_DRIVER: ("vf", "driver"),
+    **BRIDGE_ARGUMENTS,
     steps.UNBIND_DRIVER: ("vf",),
     steps.ADD_VDPA: ("vf",),
     steps.BIND_VDPA: ("vf", "driver"),

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping
 
 from virtfn.model import Inventory, PciAddress, Pf, Plan, Step, steps
+from virtfn.performing.bridges import BRIDGE_SHELL
 
 _PREAMBLE = """\
 #!/bin/sh
@@ -182,6 +183,7 @@ _SHELL: Mapping[str, Callable[[Step, Pf | None], list[str]]] = {
     steps.SET_VF: _set_vf,
     steps.BIND_DRIVER: _bind_driver,
     steps.UNBIND_DRIVER: _unbind_driver,
+    **BRIDGE_SHELL,
     steps.ADD_VDPA: _add_vdpa,
     steps.BIND_VDPA: _bind_vdpa,
     steps.REMOVE_VDPA: _remove_vdpa,

@@ -24,6 +24,7 @@ from virtfn.model import (
     VfBaseline,
     steps,
 )
+from virtfn.planning import bridges
 from virtfn.planning.checks import IN_FIRMWARE_FIELDS, check, missing, put_aside
 
 
@@ -82,15 +83,19 @@ def make_plan(
                 found, wrong = _plan_adapter(adapter, wanted, inventory.platform, hooks)
             except VirtfnError as error:  # one plugin's failure is its adapter's problem only
                 found, wrong = [], [_failed(adapter, error)]
+            found, more = bridges.plan_with(inventory, desired, wanted, planned=found, problems=wrong)
             planned += found
-            problems += wrong
-    return Plan(steps=(*_node_steps(planned, inventory.platform), *planned), problems=tuple(problems))
+            problems += [*wrong, *more]
+    offload, more = bridges.plan_offload(inventory, desired)
+    alone, strange = bridges.plan_alone(inventory, desired)
+    planned += alone
+    problems += [*more, *strange]
+    return Plan(steps=(*_node_steps(planned, inventory.platform), *offload, *planned), problems=tuple(problems))
 
 
 def _not_managed(desired: DesiredState) -> list[Problem]:
     """What a node state can say and nobody brings about yet."""
-    told = [(f"bridge {bridge.name}", "bridges") for bridge in desired.bridges]
-    told += [(f"RDMA mode {desired.rdma_mode}", "system.rdmaMode")] if desired.rdma_mode else []
+    told = [(f"RDMA mode {desired.rdma_mode}", "system.rdmaMode")] if desired.rdma_mode else []
     return [
         Problem(
             object=steps.NODE,

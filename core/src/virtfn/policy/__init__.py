@@ -3,6 +3,7 @@
 `load_documents` -> `render_node_state` (with `state_of` the machine) -> `desired_state` -> planning.
 """
 
+from virtfn.policy.bridge_status import status_bridges
 from virtfn.policy.desired import desired_state
 from virtfn.policy.device_plugin import render_device_plugin_config
 from virtfn.policy.documents import Document, load_documents
@@ -19,5 +20,6 @@ __all__ = [
     "render_device_plugin_config",
     "render_node_state",
     "state_of",
+    "status_bridges",
     "status_interfaces",
 ]

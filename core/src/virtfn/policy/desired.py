@@ -6,15 +6,17 @@ Only what can be told from the request itself is refused here; whether a device 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from virtfn.errors import BadVfRange, DeviceNotFound, RequestError
+from virtfn.errors import BadVfRange, DeviceNotFound, RequestError, UnsupportedSetting
 from virtfn.model import (
     DesiredPf,
     DesiredState,
     DeviceType,
+    EswitchMode,
     Inventory,
     LinkType,
     PciAddress,
@@ -99,11 +101,16 @@ def _desired(
             pfs.pop(address, None)
         else:
             pfs[address] = pf
-    bridges, bridge_problems = _bridges(spec, inventory)
+    bridges, kept, bridge_problems = _bridges(spec, inventory, pfs)
+    for address, bridge in bridges.items():
+        if address in pfs:
+            pfs[address] = replace(pfs[address], bridge=bridge)
     return (
         DesiredState(
             pfs=tuple(pfs.values()),
-            bridges=bridges,
+            bridges=tuple(bridge for address, bridge in bridges.items() if address not in pfs),
+            kept_bridges=kept,
+            ovs_offload=any(map(_offloads, pfs.values())) or None,
             rdma_mode=spec.system.rdma_mode if spec.system is not None else None,
             refused=tuple(dict.fromkeys(refused)),
         ),
@@ -182,8 +189,17 @@ def _desired_group(group: VfGroupSpec, vf_range: VfRange) -> VfGroup:
     )
 
 
-def _bridges(spec: NodeStateSpec, inventory: Inventory) -> tuple[tuple[DesiredBridge, ...], list[Problem]]:
-    bridges: list[DesiredBridge] = []
+def _offloads(pf: DesiredPf) -> bool:
+    """Whether flows of its VFs can go through the card's own switch."""
+    return pf.eswitch_mode is EswitchMode.SWITCHDEV and pf.link_type is not LinkType.IB
+
+
+def _bridges(
+    spec: NodeStateSpec, inventory: Inventory, pfs: Mapping[PciAddress, DesiredPf]
+) -> tuple[dict[PciAddress, DesiredBridge], tuple[str, ...], list[Problem]]:
+    """Bridges by their uplink, the names of those that are asked for in a wrong way, and what is wrong with these."""
+    bridges: dict[PciAddress, DesiredBridge] = {}
+    kept: list[str] = []
     problems: list[Problem] = []
     for index, entry in enumerate(spec.bridges.ovs if spec.bridges is not None else ()):
         at = f"spec.bridges.ovs[{index}].uplinks"
@@ -196,11 +212,17 @@ def _bridges(spec: NodeStateSpec, inventory: Inventory) -> tuple[tuple[DesiredBr
         elif inventory.pf(address) is None:
             message = f"there is no network function {address} on this machine"
             fault = Fault(f"{at}[0].pciAddress", message, error=DeviceNotFound)
+        elif address in bridges or entry.name in {bridge.name for bridge in bridges.values()}:
+            fault = Fault(at, "another bridge has this name or this uplink", "a PF is the uplink of one bridge")
+        elif address in pfs and pfs[address].externally_managed:
+            hint = "take one of the two away"
+            fault = Fault(at, "a bridge cannot have an externally managed PF as its uplink", hint, UnsupportedSetting)
         else:
-            bridges.append(_desired_bridge(entry, address))
+            bridges[address] = _desired_bridge(entry, address)
         if fault is not None:
+            kept.append(entry.name)
             problems.append(fault.problem(f"bridge {entry.name}"))
-    return tuple(bridges), problems
+    return bridges, tuple(kept), problems
 
 
 def _desired_bridge(entry: OvsBridgeSpec, uplink: PciAddress) -> DesiredBridge:

@@ -35,6 +35,7 @@ from virtfn.testing.ground.interfaces import (
     Program,
 )
 from virtfn.testing.ground.kernel_model import KernelModel
+from virtfn.testing.ground.ovs import FakeOvsDb, OvsModel
 from virtfn.testing.ground.rdma import FakeRdma
 from virtfn.testing.ground.tree import Tree
 from virtfn.testing.ground.vdpa import FakeVdpa
@@ -75,6 +76,8 @@ class FakeHost:
         self._clock = VirtualClock()
         self._calls = Calls(self._clock)
         self.model = KernelModel(self._tree, self._clock, iommu=iommu, autoload=autoload, seed=seed)
+        self.ovs = OvsModel(self._tree, lambda: frozenset(each.name for each in self.model.net.devices.values()))
+        """Open vSwitch, which runs from its `start` on."""
         self.cards: list[Card] = []
         self._programs = FakeCommands(self.model, self._calls, release=release)
         self.kernel = Kernel(
@@ -86,6 +89,7 @@ class FakeHost:
             rdma=FakeRdma(self.model.rdma, self._calls),
             processes=FakeProcesses(self.model, self._calls),
             commands=self._programs,
+            ovsdb=FakeOvsDb(self.ovs, self._calls),
             clock=FakeClock(self._clock),
         )
         """What `virtfn.host.machine.Machine` stands on."""
@@ -218,6 +222,8 @@ class FakeHost:
         self.model.modules.restart()
         for card in self.cards:
             self.model.power_up(card)
+        if self.ovs.switch_pid is not None:
+            self.ovs.start_switch()
 
     # --- somebody else on the machine ---------------------------------------------------------------------------------
 
@@ -344,6 +350,8 @@ class FakeHost:
             if not owner.startswith(prefixes) or not prefixes:
                 state[name] = _state(function)
                 state[name]["vdpa"] = [(device.name, device.driver) for device in self.model.vdpa.on(function)]
+        if self.ovs.answers:
+            state["node"]["ovs"] = self.ovs.snapshot()
         return state
 
 

@@ -73,6 +73,7 @@ class Watch:
             rdma=_Rdma(self, kernel),
             processes=_Processes(self, kernel),
             commands=_Commands(self, kernel),
+            ovsdb=_OvsDb(self, kernel),
             clock=kernel.clock,
         )
 
@@ -234,3 +235,15 @@ class _Commands(_Part):
     def run(self, argv: Sequence[str], *, timeout: float) -> CommandResult:
         access = Access("run", argv[0], tuple(argv))
         return self._watch.meet(access, lambda: self._kernel.commands.run(argv, timeout=timeout))
+
+
+class _OvsDb(_Part):
+    """`virtfn.host.kernel.OvsDb`."""
+
+    def select(self, tables: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[Mapping[str, Any]]] | None:
+        access = Access("select", ",".join(tables))
+        return self._watch.meet(access, lambda: self._kernel.ovsdb.select(tables))
+
+    def transact(self, operations: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        access = Access("transact", "ovsdb", operations, True)
+        return self._watch.meet(access, lambda: self._kernel.ovsdb.transact(operations))

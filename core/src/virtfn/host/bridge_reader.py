@@ -1,0 +1,178 @@
+"""Reads Open vSwitch: who runs it, whether it offloads, and its bridges. Nothing here changes anything.
+
+An Open vSwitch that a container runs belongs to whoever runs the container; kube-ovn's, for one, sets its
+`hw-offload` anew at each start. Of such a one no bridge is read, as none could be virtfn's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from virtfn.errors import RequestError
+from virtfn.host import ovsdb_values as ovs
+from virtfn.host.kernel import Files, OvsDb
+from virtfn.host.ovsdb_values import Row
+from virtfn.host.refusals import strerror
+from virtfn.model import PciAddress
+from virtfn.model.open_vswitch import KEYS_MARK, MARK, OFFLOAD, OFFLOAD_MARK, Bridge, OpenVSwitch, Uplink
+
+TABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "Open_vSwitch": ("_uuid", "ovs_version", "other_config", "external_ids", "next_cfg", "cur_cfg"),
+    "Bridge": ("_uuid", "name", "datapath_type", "fail_mode", "external_ids", "other_config", "ports"),
+    "Port": ("_uuid", "name", "interfaces"),
+    "Interface": (
+        "_uuid",
+        "name",
+        "type",
+        "options",
+        "external_ids",
+        "other_config",
+        "mtu_request",
+        "ofport",
+        "error",
+    ),
+}
+"""The tables of the schema Open_vSwitch (ovs-vswitchd.conf.db(5)) and their columns that are read."""
+_PID_FILES: Final = ("run/openvswitch/ovs-vswitchd.pid", "var/run/openvswitch/ovs-vswitchd.pid")
+_UNITS: Final = tuple(
+    f"{folder}/systemd/system/{unit}.service"
+    for folder in ("etc", "usr/lib", "lib")
+    for unit in ("ovs-vswitchd", "openvswitch-switch", "openvswitch")
+)
+_CONTAINER: Final = re.compile(r"kubepods|docker|containerd|crio-|libpod|/pod[0-9a-f]{8}[-_][0-9a-f]{4}", re.IGNORECASE)
+"""Parts of a control group's path by which container runtimes are told."""
+
+
+def read_open_vswitch(files: Files, database: OvsDb) -> OpenVSwitch | None:
+    """Open vSwitch as it is now; None: no database answers. One that cannot be read says so in `fault`."""
+    try:
+        tables = database.select(TABLES)
+    except OSError as error:  # TimeoutError too
+        return OpenVSwitch(fault=strerror(error))
+    if tables is None:
+        return None
+    root = next(iter(tables["Open_vSwitch"]), None)
+    if root is None:
+        return OpenVSwitch(fault="its database is empty: it was never started")
+    ids = ovs.pairs(root["external_ids"])
+    mark = _mark(ids, OFFLOAD_MARK)
+    host_service = is_host_service(files)
+    return OpenVSwitch(
+        host_service=host_service,
+        version=ovs.text(root["ovs_version"]),
+        hw_offload=ovs.pairs(root["other_config"]).get(OFFLOAD),
+        offload_is_ours=OFFLOAD_MARK in ids,
+        restart_pending=bool(mark.get("switch")) and mark.get("switch") == running_switch(files),
+        bridges=_bridges(tables) if host_service else (),
+    )
+
+
+def is_host_service(files: Files) -> bool:
+    """Whether the node itself runs ovs-vswitchd, and no container does.
+
+    By the control group of the process; where that cannot be seen, by whether the node has a unit for it.
+    """
+    pid = _switch_pid(files)
+    group = _read(files, f"proc/{pid}/cgroup") if pid else ""
+    if group:
+        return _CONTAINER.search(group) is None
+    return any(files.exists(unit) for unit in _UNITS)
+
+
+def running_switch(files: Files) -> str:
+    """What tells this run of ovs-vswitchd from another one: process and start (proc(5), stat); empty: none is seen."""
+    pid = _switch_pid(files)
+    words = _read(files, f"proc/{pid}/stat").rpartition(")")[2].split() if pid else []
+    boot = _read(files, "proc/sys/kernel/random/boot_id")
+    return f"{boot}/{pid}/{words[19]}" if len(words) > 19 else ""
+
+
+def _switch_pid(files: Files) -> str:
+    """Of the ovs-vswitchd that runs; a file that is left from another process is not believed."""
+    pid = next((found for path in _PID_FILES if (found := _read(files, path))), "")
+    return pid if pid.isdigit() and _read(files, f"proc/{pid}/comm") == "ovs-vswitchd" else ""
+
+
+def _read(files: Files, path: str) -> str:
+    try:
+        return files.read(path).strip()
+    except OSError:
+        return ""
+
+
+# --- bridges ----------------------------------------------------------------------------------------------------------
+
+
+def _bridges(tables: Mapping[str, Any]) -> tuple[Bridge, ...]:
+    ports = {ovs.item(row["_uuid"]): row for row in tables["Port"]}
+    interfaces = {ovs.item(row["_uuid"]): row for row in tables["Interface"]}
+    found = [_bridge(row, ports, interfaces) for row in tables["Bridge"]]
+    return tuple(sorted(found, key=lambda bridge: bridge.name))
+
+
+def _bridge(row: Row, ports: Mapping[str, Row], interfaces: Mapping[str, Row]) -> Bridge:
+    name, ids = ovs.text(row["name"]), ovs.pairs(row["external_ids"])
+    own = [ports[uuid] for uuid in ovs.items(row["ports"]) if uuid in ports]
+    others = tuple(sorted(port for each in own if (port := ovs.text(each["name"])) != name))
+    if MARK not in ids:
+        return Bridge(name, ports=others)
+    inside = [interfaces[uuid] for port in own for uuid in ovs.items(port["interfaces"]) if uuid in interfaces]
+    keys = _mark(ids, KEYS_MARK)
+    return Bridge(
+        name,
+        managed=True,
+        pf=_address(ids[MARK]),
+        ports=others,
+        datapath_type=ovs.text(row["datapath_type"]),
+        fail_mode=ovs.text(row["fail_mode"]),
+        external_ids=_only(ids, keys.get("external_ids")),
+        other_config=_only(ovs.pairs(row["other_config"]), keys.get("other_config")),
+        uplinks=tuple(
+            sorted(
+                (_uplink(each) for each in inside if MARK in ovs.pairs(each["external_ids"])),
+                key=lambda uplink: uplink.name,
+            )
+        ),
+        error=next((ovs.text(each["error"]) for each in inside if ovs.text(each["name"]) == name), ""),
+    )
+
+
+def _uplink(row: Row) -> Uplink:
+    ids = ovs.pairs(row["external_ids"])
+    keys = _mark(ids, KEYS_MARK)
+    port = ovs.number(row["ofport"])
+    return Uplink(
+        name=ovs.text(row["name"]),
+        pf=_address(ids[MARK]),
+        type=ovs.text(row["type"]),
+        options=_only(ovs.pairs(row["options"]), keys.get("options")),
+        external_ids=_only(ids, keys.get("external_ids")),
+        other_config=_only(ovs.pairs(row["other_config"]), keys.get("other_config")),
+        mtu_request=ovs.number(row["mtu_request"]),
+        ofport=port if port is not None and port >= 0 else None,
+        error=ovs.text(row["error"]),
+    )
+
+
+def _mark(ids: Mapping[str, str], key: str) -> Mapping[str, Any]:
+    """What is written under one of our keys; a person may have written something else there."""
+    try:
+        found = json.loads(ids.get(key, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _only(values: Mapping[str, str], keys: object) -> dict[str, str]:
+    listed: Collection[object] = keys if isinstance(keys, list) else ()
+    return {key: value for key, value in values.items() if key in listed}
+
+
+def _address(text: str) -> PciAddress | None:
+    try:
+        return PciAddress.parse(text)
+    except RequestError:
+        return None
