@@ -157,3 +157,33 @@ def test_character_device_is_searched_for_even_if_the_group_is_closed(tree: Tree
     (tree.root / "dev/vfio/devices/vfio0").touch()
     tree.process(7, "dpdk", {4: "/dev/vfio/devices/vfio0"})
     assert asked(tree, False) == ["dpdk (pid 7)"]
+
+
+def vdpa_users(tree: Tree, device: str, *, busy: bool | None) -> list[str]:
+    asked: list[Path] = []
+
+    def is_open(path: Path) -> bool | None:
+        asked.append(path)
+        return busy
+
+    found = ProcProcesses(tree.root, group_is_open=is_open).vdpa_users(device)
+    assert asked == [tree.root / "dev" / device]
+    return [str(process) for process in found]
+
+
+@pytest.mark.parametrize("busy", [True, None])
+def test_holders_of_a_vdpa_device(tree: Tree, busy: bool | None) -> None:
+    tree.process(9, "qemu", {5: "/dev/vhost-vdpa-1", 6: "/dev/vhost-net"})
+    tree.process(8, "dpdk", {5: "/dev/vhost-vdpa-10"})
+    tree.process(7, "other", {5: "/run/dev/vhost-vdpa-1 (deleted)"})
+    assert vdpa_users(tree, "vhost-vdpa-1", busy=busy) == ["other (pid 7)", "qemu (pid 9)"]
+
+
+def test_vdpa_device_that_nobody_has_open_needs_no_search(tree: Tree) -> None:
+    tree.process(9, "qemu", {5: "/dev/vhost-vdpa-1"})
+    assert vdpa_users(tree, "vhost-vdpa-1", busy=False) == []
+
+
+def test_vdpa_holder_outside_of_our_view(tree: Tree) -> None:
+    assert vdpa_users(tree, "vhost-vdpa-1", busy=True) == ["a process that cannot be seen from here"]
+    assert vdpa_users(tree, "vhost-vdpa-1", busy=None) == []

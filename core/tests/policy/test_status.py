@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from virtfn.model import Adapter, EswitchMode, Inventory, LinkType, Netdev, PciAddress, PciId, Pf, Vf, VfSettings
+from virtfn.model.inventory import VdpaDevice
 from virtfn.policy import state_of, status_interfaces
 
 
@@ -40,6 +41,7 @@ def test_vfs_are_listed_with_their_index():
             netdev=netdev,
             settings=VfSettings(vlan=7, node_guid="0011:2233:4455:6677"),
             representor="ens1f0_1",
+            vdpa=VdpaDevice("vdpa:0000:3b:00.3", "vhost_vdpa"),
         ),
     )
     pf = Pf(PciAddress(0, 0x3B, 0, 0), PciId("15b3", "1017"), total_vfs=8, eswitch_mode=EswitchMode.SWITCHDEV, vfs=vfs)
@@ -59,6 +61,7 @@ def test_vfs_are_listed_with_their_index():
             "Vlan": 7,
             "guid": "0011:2233:4455:6677",
             "representorName": "ens1f0_1",
+            "vdpaType": "vhost",
         },
     ]
 

@@ -49,3 +49,8 @@ def test_what_falls_to_generic_can_be_seen() -> None:
         "plan_vfs": ("generic",),
         "validate": ("generic",),
     }
+
+
+@pytest.mark.parametrize(("device", "module"), [("101d", "mlx5_vdpa"), ("1017", "")])
+def test_an_adapter_knows_what_its_vdpa_takes(device: str, module: str) -> None:
+    assert assigned(PciId("15b3", device), total_vfs=8).vdpa_module == module

@@ -41,3 +41,9 @@ def test_only_models_with_infiniband_ports_say_so(device: str, infiniband: bool)
     (row,) = [row for row in DEVICES if row.pf.device == device]
     assert (Capability.INFINIBAND in row.capabilities) is infiniband
     assert Capability.SWITCHDEV in row.capabilities
+
+
+def test_models_that_do_vdpa_name_the_module_for_it() -> None:
+    able = {row.name for row in DEVICES if row.vdpa_module}
+    assert able == {row.name for row in DEVICES if Capability.VDPA in row.capabilities}
+    assert {row.vdpa_module for row in DEVICES} == {"", "mlx5_vdpa"}

@@ -108,7 +108,7 @@ def _spans(vfs: Iterable[Vf]) -> list[tuple[str, str]]:
 
 def _vf_table(context: Context, pfs: Sequence[Pf]) -> None:
     table = new_table(
-        "PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MAC", "ADMIN MAC", "MTU", "IOMMU GROUP", "REPRESENTOR"
+        "PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MAC", "ADMIN MAC", "MTU", "IOMMU GROUP", "REPRESENTOR", "VDPA"
     )
     for pf in pfs:
         for vf in pf.vfs:
@@ -123,5 +123,6 @@ def _vf_table(context: Context, pfs: Sequence[Pf]) -> None:
                 str(vf.netdev.mtu) if vf.netdev else "-",
                 "-" if vf.iommu_group is None else str(vf.iommu_group),
                 vf.representor or "-",
+                (vf.vdpa.type or vf.vdpa.name) if vf.vdpa else "-",
             )
     print_table(context, table)

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 BUS = "sys/bus/vdpa"
 MAX_VQP = 32
 """Pairs of queues that are asked for; a driver that takes no number makes as many as it likes."""
+_NO_SUCH_NUMBER = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
+"""The driver takes no number, or the function has fewer pairs."""
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ENXIO})
 _VHOST = "vhost-vdpa-"
 
@@ -118,7 +120,7 @@ class VdpaWriter(VdpaReader):
             try:
                 self._kernel.vdpa.add(handle, name, max_vqp=MAX_VQP)
             except OSError as error:
-                if error.errno != errno.EOPNOTSUPP:
+                if error.errno not in _NO_SUCH_NUMBER:
                     raise
                 self._kernel.vdpa.add(handle, name)
         except OSError as error:

@@ -53,5 +53,6 @@ def _vf(vf: Vf) -> VfStatus:
         mtu=netdev.mtu if netdev else 0,
         Vlan=(settings.vlan or 0) if settings else 0,
         representorName=vf.representor or "",
+        vdpaType=(vf.vdpa.type or "") if vf.vdpa else "",
         guid=(settings.node_guid or "") if settings else "",
     )

@@ -54,6 +54,7 @@ def _vf(vf: Vf, *, physfn: PciAddress) -> dict[str, Any]:
         "mtu": vf.netdev.mtu if vf.netdev else None,
         "representor": vf.representor is not None,
         "settings": settings,
+        "vdpa": (vf.vdpa.name, vf.vdpa.driver) if vf.vdpa is not None else None,
     }
 
 
@@ -150,6 +151,9 @@ def _unmet_vf(was: Pf, want: DesiredPf, pf: Pf, vf: Vf) -> list[str]:
         found.append(f"a netdev wanted, driver {vf.driver} shows none")
     elif group.mtu is not None and vf.netdev.mtu != group.mtu:
         found.append(f"MTU {group.mtu} wanted, it is {vf.netdev.mtu}")
+    vdpa = vf.vdpa.type if vf.vdpa is not None else None
+    if vdpa != group.vdpa_type:
+        found.append(f"vDPA of type {group.vdpa_type} wanted, it is {vdpa}")
     return found
 
 
@@ -169,5 +173,6 @@ def _tell(want: DesiredPf) -> str:
     words += [f"MTU {want.mtu}"] if want.mtu is not None else []
     for group in want.groups:
         mtu = f" MTU {group.mtu}" if group.mtu is not None else ""
-        words.append(f"{group.vf_range} {group.device_type}{mtu}")
+        vdpa = f" vDPA {group.vdpa_type}" if group.vdpa_type is not None else ""
+        words.append(f"{group.vf_range} {group.device_type}{vdpa}{mtu}")
     return f"{want.address}: {', '.join(words)}"

@@ -56,10 +56,19 @@ def mixed(pf: Pf, platform: Platform, *, mode: EswitchMode | None = None) -> Des
     return DesiredPf(pf.address, count, mtu=mtu, eswitch_mode=mode, groups=tuple(groups))
 
 
-def scenarios(pfs: Sequence[Pf], platform: Platform) -> tuple[Scenario, ...]:
+def with_vdpa(pf: Pf, *kinds: str | None) -> DesiredPf:
+    """One VF for each kind of vDPA device, in switchdev mode; None: a VF without."""
+    groups = tuple(
+        VfGroup(VfRange(index, index), resource_name=f"v{index}", vdpa_type=kind) for index, kind in enumerate(kinds)
+    )
+    return DesiredPf(pf.address, len(kinds), eswitch_mode=EswitchMode.SWITCHDEV, groups=groups)
+
+
+def scenarios(pfs: Sequence[Pf], platform: Platform, *, vdpa_module: str = "") -> tuple[Scenario, ...]:
     """The few that every law tries, simplest first.
 
     :param pfs: of the adapter under test, as the ground shows them before anything is done.
+    :param vdpa_module: with which its VFs can have vDPA devices; the last of the scenarios is then about those.
     """
     pf = pfs[0]
     mtu = next(iter(mtus_of(pf)), None)
@@ -84,6 +93,10 @@ def scenarios(pfs: Sequence[Pf], platform: Platform) -> tuple[Scenario, ...]:
     if len(pfs) > 1:
         both = DesiredState((mixed(pf, platform), plain(pfs[1], 1)))
         found.append(Scenario((PfStart(pfs[1].address, few, up=False),), both))
+    if vdpa_module and pf.eswitch_mode is not None and few == FEW:
+        theirs = ("vhost", "vhost", None)
+        start = PfStart(pf.address, few, mode=EswitchMode.SWITCHDEV, vdpa=theirs, vdpa_module=vdpa_module)
+        found.append(Scenario((start,), DesiredState((with_vdpa(pf, "virtio", None, "vhost"),))))
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from virtfn.host.machine import Machine
 from virtfn.model import DeviceType, EswitchMode, PciAddress
+from virtfn.model.inventory import VDPA_DRIVERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,10 @@ class PfStart:
     """VFs that are bound to vfio-pci."""
     driverless: tuple[int, ...] = ()
     """VFs that have no driver."""
+    vdpa: tuple[str | None, ...] = ()
+    """Kinds of the vDPA devices that somebody made on the VFs, by index: `virtio`, `vhost`, or none."""
+    vdpa_module: str = ""
+    """Kernel module that this takes."""
 
     def __str__(self) -> str:
         words = [f"{self.num_vfs} VFs", "up" if self.up else "down"]
@@ -30,6 +35,7 @@ class PfStart:
         words += ["autoprobe off"] if self.autoprobe is False else []
         words += [f"VFs {list(self.userspace)} on vfio-pci"] if self.userspace else []
         words += [f"VFs {list(self.driverless)} without driver"] if self.driverless else []
+        words += [f"vDPA {list(self.vdpa)}"] if self.vdpa else []
         return f"{self.address}: {', '.join(words)}"
 
 
@@ -54,6 +60,12 @@ def arrange(machine: Machine, start: Start) -> None:
             machine.bind_driver(machine.vf_address(pf.address, index), DeviceType.VFIO_PCI.value)
         for index in pf.driverless:
             machine.unbind_driver(machine.vf_address(pf.address, index))
+        for index, kind in enumerate(pf.vdpa):
+            if kind is not None:
+                machine.load_module(pf.vdpa_module)
+                machine.load_module(VDPA_DRIVERS[kind])
+                machine.add_vdpa(machine.vf_address(pf.address, index))
+                machine.bind_vdpa(machine.vf_address(pf.address, index), VDPA_DRIVERS[kind])
         if pf.autoprobe is not None:
             machine.set_drivers_autoprobe(pf.address, pf.autoprobe)
         machine.set_link(pf.address, up=pf.up)

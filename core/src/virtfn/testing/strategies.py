@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from virtfn.model import DesiredPf, DesiredState, DeviceType, EswitchMode, Pf, Platform, VfGroup, VfRange
+from virtfn.model.inventory import VDPA_DRIVERS
 from virtfn.testing.scenarios import Scenario, kinds_of, mtus_of
 from virtfn.testing.starting import PfStart, Start
 
@@ -14,28 +16,36 @@ MOST = 4
 """VFs of a PF in generated requests: more of them show nothing new, and take longer."""
 
 
-def scenarios(pfs: Sequence[Pf], platform: Platform) -> st.SearchStrategy[Scenario]:
+def scenarios(pfs: Sequence[Pf], platform: Platform, *, vdpa: bool = False) -> st.SearchStrategy[Scenario]:
     """Some start and some request for up to two PFs of an adapter.
 
     :param pfs: as the ground shows them before anything is done.
+    :param vdpa: whether their VFs can have vDPA devices in switchdev mode.
     """
-    return st.builds(Scenario, starts(pfs, platform), desired_states(pfs, platform))
+    return st.builds(Scenario, starts(pfs, platform), desired_states(pfs, platform, vdpa=vdpa))
 
 
-def desired_states(pfs: Sequence[Pf], platform: Platform) -> st.SearchStrategy[DesiredState]:
+def desired_states(pfs: Sequence[Pf], platform: Platform, *, vdpa: bool = False) -> st.SearchStrategy[DesiredState]:
     """A request for one or two of the PFs."""
-    both = [desired_pfs(pf, platform) for pf in pfs[:2]]
+    both = [desired_pfs(pf, platform, vdpa=vdpa) for pf in pfs[:2]]
     one = st.one_of(*[st.tuples(want) for want in both])
     return st.builds(DesiredState, st.one_of(one, st.tuples(*both)) if len(both) > 1 else one)
 
 
 @st.composite
-def desired_pfs(draw: st.DrawFn, pf: Pf, platform: Platform) -> DesiredPf:
+def desired_pfs(draw: st.DrawFn, pf: Pf, platform: Platform, *, vdpa: bool = False) -> DesiredPf:
     """A request for one PF: number of VFs, up to two groups with gaps between, MTU, eswitch mode."""
     count = draw(st.integers(0, min(MOST, pf.total_vfs or 0)))
     mtu = draw(st.sampled_from((None, *mtus_of(pf))))
     mode = draw(_modes(pf))
     groups = draw(_groups(count, kinds_of(platform), mtu))
+    if vdpa and mode is EswitchMode.SWITCHDEV:
+        groups = tuple(
+            replace(group, vdpa_type=draw(st.sampled_from((None, *VDPA_DRIVERS))))
+            if group.device_type is DeviceType.NETDEVICE
+            else group
+            for group in groups
+        )
     return DesiredPf(pf.address, count, mtu=mtu, eswitch_mode=mode, groups=groups)
 
 

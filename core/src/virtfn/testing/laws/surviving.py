@@ -129,7 +129,7 @@ def _telling(trial: Trial) -> Sequence[Scenario]:
     chosen = trial.scenarios()
     if not trial.pfs[0].total_vfs:
         return chosen[:1]
-    return (chosen[1], chosen[2], *chosen[5:6])
+    return (chosen[1], chosen[2], *chosen[5:6], *(chosen[-1:] if trial.vdpa_module else ()))
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from virtfn.model import (
     StepOutcome,
 )
 from virtfn.model.codec import from_data, to_data
+from virtfn.model.inventory import VdpaDevice
 from virtfn.testing.laws.trial import Broken, Law, Trial, converged
 from virtfn.testing.scenarios import Scenario
 from virtfn.testing.watch import Access
@@ -34,11 +35,14 @@ class _VfInUse:
     ifindex: int | None
     carried: bool
     """Its PF's link is up."""
+    vdpa: VdpaDevice | None
 
 
 def _in_use(reader: Reader) -> dict[PciAddress, _VfInUse]:
     return {
-        vf.address: _VfInUse(vf.driver, vf.netdev.ifindex if vf.netdev else None, bool(pf.netdev and pf.netdev.up))
+        vf.address: _VfInUse(
+            vf.driver, vf.netdev.ifindex if vf.netdev else None, bool(pf.netdev and pf.netdev.up), vf.vdpa
+        )
         for pf in reader.network_functions()
         for vf in pf.vfs
     }
@@ -52,6 +56,8 @@ def _loss(was: _VfInUse, now: _VfInUse | None) -> str:
         return f"lost its driver {was.driver}"
     if was.ifindex is not None and now.ifindex != was.ifindex:
         return "lost its netdev"
+    if was.vdpa is not None and now.vdpa != was.vdpa:
+        return f"lost its vDPA device {was.vdpa.name} on {was.vdpa.driver}"
     if was.carried and not now.carried:
         return "lost its link"
     return ""
@@ -137,7 +143,7 @@ def _honest(trial: Trial) -> None:
 
 HONEST_DISRUPTION = Law(
     "honest-disruption",
-    "A step never takes from a VF what it did not say: existence, driver, netdev or link.",
+    "A step never takes from a VF what it did not say: existence, driver, netdev, vDPA device or link.",
     _honest,
 )
 

@@ -97,9 +97,15 @@ class Trial:
         if not self.pfs[0].total_vfs:
             raise Unable(f"{self.pfs[0].address}: no VFs can be made on it, and the law is about VFs")
 
+    @property
+    def vdpa_module(self) -> str:
+        """With which VFs of the first PF can have vDPA devices, as the device table says; empty: they cannot."""
+        adapters = (adapter for adapter in self.untouched.adapters if self.pfs[0] in adapter.pfs)
+        return next((adapter.vdpa_module for adapter in adapters), "")
+
     def scenarios(self) -> tuple[Scenario, ...]:
         """Those that are always tried."""
-        return scenarios(self.pfs, self.platform)
+        return scenarios(self.pfs, self.platform, vdpa_module=self.vdpa_module)
 
     def each(self, check: Callable[[Scenario], None], *, examples: int | None = None) -> None:
         """Check the scenarios that are always tried, then generated ones; the first that fails ends it."""
@@ -108,7 +114,7 @@ class Trial:
         count = min(self._examples, examples if examples is not None else self._examples)
         if not count:
             return
-        run = given(strategies.scenarios(self.pfs, self.platform))(check)
+        run = given(strategies.scenarios(self.pfs, self.platform, vdpa=bool(self.vdpa_module)))(check)
         settings(
             max_examples=count,
             derandomize=True,
