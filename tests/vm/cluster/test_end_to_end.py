@@ -87,6 +87,7 @@ def seven_vfs(cluster: Cluster) -> PhysicalFunction:
     if cluster.guest.look(FIRST).num_vfs != 7:
         apply(cluster, policy(7))
         cluster.until_in_sync()
+        cluster.until("the controller has done its part", lambda: _is_at_rest(cluster))
     return cluster.guest.look(FIRST)
 
 
@@ -221,6 +222,14 @@ def _condition(cluster: Cluster, kind: str) -> str:
     state = cluster.node_state() or {}
     conditions = state.get("status", {}).get("conditions", [])
     return next((each["reason"] for each in conditions if each["type"] == kind), "")
+
+
+def _is_at_rest(cluster: Cluster) -> bool:
+    """Whether the drain is over, and the device plugin has heard of its new configuration."""
+    state = cluster.node_state() or {}
+    offered = state.get("status", {}).get("devicePlugin", {}).get("revision", "")
+    told = _annotation(cluster, "virtfn.io/device-plugin-revision")
+    return (_annotation(cluster, CURRENT_STATE), _condition(cluster, "Drained"), told) == ("Idle", "NotNeeded", offered)
 
 
 def _annotation(cluster: Cluster, name: str) -> str:
