@@ -156,6 +156,10 @@ class OvsModel:
             uuid = named.get(operation.get("uuid-name", "")) or self._new_uuid()
             self.tables[table][uuid] = copy.deepcopy({**_DEFAULTS[table], **_known(table, operation["row"])})
             return {"uuid": ["uuid", uuid]}
+        named_columns = (*operation.get("columns", ()), *(clause[0] for clause in operation["where"]))
+        for column in named_columns:
+            if column != "_uuid" and column not in _DEFAULTS[table]:
+                raise _Refused("unknown column", f"No column {column} in table {table}.")
         chosen = [uuid for uuid in self.tables[table] if self._matches(table, uuid, operation["where"])]
         rows = [self.tables[table][uuid] for uuid in chosen]
         match kind:
@@ -179,9 +183,6 @@ class OvsModel:
 
     def _shown(self, table: str, uuid: str, columns: Sequence[str] | None) -> dict[str, Any]:
         row = {"_uuid": ["uuid", uuid], **self.tables[table][uuid]}
-        unknown = [column for column in columns or () if column not in row]
-        if unknown:
-            raise _Refused("unknown column", f"No column {unknown[0]} in table {table}.")
         return copy.deepcopy({column: row[column] for column in columns or row})
 
     def _matches(self, table: str, uuid: str, where: Sequence[Sequence[Any]]) -> bool:
