@@ -71,7 +71,7 @@ vm-deps: ## install what vm-test needs: QEMU, a Debian kernel, built modules (as
 	"$(PYTHON)" tests/vm/deps.py --install
 
 .PHONY: vm-test
-vm-test: $(VENV)/.tools ## run the tests on a real kernel with SR-IOV hardware, in a virtual machine
+vm-test: $(VENV)/.tools ## run the tests on a real kernel in a virtual machine (what kube-deps builds is needed too)
 	$(BIN)/python -m pytest tests/vm $(ARGS)
 
 .PHONY: kube-deps
