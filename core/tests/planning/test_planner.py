@@ -136,13 +136,6 @@ def test_step_of_the_whole_adapter_is_allowed() -> None:
     assert plan.disruption is Disruption.REBOOT
 
 
-def test_what_is_not_managed_yet_is_told() -> None:
-    desired = DesiredState(rdma_mode="exclusive")
-    plan = make_plan(an_inventory(), desired, lambda _: Hooks())
-    assert [problem.field for problem in plan.problems] == ["spec.system.rdmaMode"]
-    assert plan.errors == ()
-
-
 def test_planning_changes_none_of_its_arguments() -> None:
     inventory = an_inventory()
     assert make_plan(inventory, BOTH, lambda _: Hooks()) == make_plan(an_inventory(), BOTH, lambda _: Hooks())

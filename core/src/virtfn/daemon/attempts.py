@@ -61,10 +61,16 @@ def still_of_interest(
     known = {pf.address for pf in decision.desired.pfs} | set(records) | set(decision.desired.refused)
     kept = []
     for attempt in record.attempts:
-        about = {address for address in known if attempt.target in (str(address), address.slot, NODE)}
-        if about and not about <= well:
+        about = {address for address in known if attempt.target in (str(address), address.slot)}
+        if (about and not about <= well) or (attempt.target == NODE and not _node_is_well(decision)):
             kept.append(attempt)
     return tuple(kept)
+
+
+def _node_is_well(decision: Decision) -> bool:
+    """Whether the node itself is as wanted, and can be judged."""
+    steps = any(step.target == NODE for step in decision.whole.steps)
+    return not steps and all(problem.object != NODE for problem in decision.problems)
 
 
 def settled(record: NodeRecord, decision: Decision, records: Mapping[PciAddress, Record]) -> tuple[PciAddress, ...]:

@@ -15,7 +15,6 @@ from virtfn.daemon.plan_report import LONGEST_TEXT, fingerprint
 from virtfn.daemon.record import Attempt, AttemptKind
 from virtfn.model import DesiredState, Disruption, PciAddress, Plan, Step
 from virtfn.model.codec import to_data
-from virtfn.model.steps import NODE
 
 DRAIN_TRIES: Final = 3
 """How often steps are tried under one drain, before it counts as having been in vain."""
@@ -78,7 +77,7 @@ def wants(plan: Plan, desired: DesiredState, *, retry: str) -> Iterator[Want]:
             kind, disruptive = AttemptKind.DRAIN, drain
         else:
             continue
-        wanted = [str(to_data(pf)) for pf in desired.pfs if target in (str(pf.address), pf.address.slot, NODE)]
+        wanted = [str(to_data(pf)) for pf in desired.pfs if target in (str(pf.address), pf.address.slot)]
         yield Want(target, kind, fingerprint(disruptive, also=[*wanted, retry]), tuple(disruptive))
 
 
@@ -118,9 +117,9 @@ def power_cycles(plan: Plan) -> tuple[Blocked, ...]:
 
 
 def without(desired: DesiredState, targets: Iterable[str]) -> tuple[PciAddress, ...]:
-    """The PFs that belong to blocked devices; all of them if one of these is the node."""
+    """The PFs that belong to blocked devices."""
     blocked = set(targets)
-    return tuple(pf.address for pf in desired.pfs if blocked & {str(pf.address), pf.address.slot, NODE})
+    return tuple(pf.address for pf in desired.pfs if blocked & {str(pf.address), pf.address.slot})
 
 
 def _seen(want: Want, made: Attempt) -> str:

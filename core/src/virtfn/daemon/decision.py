@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from virtfn.daemon.breaker import Blocked, Want, judge, power_cycles, wants, without
+from virtfn.daemon.breaker import Blocked, Want, judge, power_cycles, takes_reboot, wants, without
 from virtfn.daemon.drift import Cause, Drift, Readings, causes, drifts, read_again, steps_of
 from virtfn.daemon.gate import Action, Disrupt, Verdict, need_of, pass_alone, pass_gate
 from virtfn.daemon.plan_report import fingerprint
@@ -20,6 +20,7 @@ from virtfn.model import DesiredPf, DesiredState, PciAddress, Plan, Problem, Sev
 from virtfn.model.codec import to_data
 from virtfn.model.crd import DriftMode
 from virtfn.model.handshake import DrainState
+from virtfn.model.steps import NODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Decision:
 def key_of(plan: Plan, desired: DesiredState, request: Request) -> str:
     """Digest of what is wanted of a plan's PFs: something else wanted is tried at once, whatever failed before."""
     wanted = [str(to_data(pf)) for pf in desired.pfs if steps_of(plan, pf.address)]
+    wanted += [str(desired.rdma_mode)] if any(step.target == NODE for step in plan.steps) else []
     return fingerprint((), also=[*wanted, request.handshake.retry])
 
 
@@ -146,8 +148,12 @@ def decide(
         refused = judge(want, memory.record.attempts, boot_id=memory.record.boot_id)
         blocked += [refused] if refused is not None else []
     if blocked:
-        kept |= set(without(due_desired, (block.target for block in blocked)))
-        due, due_desired = _leave_out(kept, whole, desired, plan)
+        targets = {block.target for block in blocked}
+        kept |= set(without(due_desired, targets))
+        due, due_desired = _leave_out(kept, whole, desired, plan, node=NODE in targets)
+        if any(step.target in targets and takes_reboot(step) for step in due.steps):  # PFs need it of the node
+            kept |= {pf.address for pf in desired.pfs}
+            due, due_desired = _leave_out(kept, whole, desired, plan, node=True)
 
     free = frozenset(
         vf
@@ -185,10 +191,20 @@ def decide(
 
 
 def _leave_out(
-    kept: set[PciAddress], whole: Plan, desired: DesiredState, plan: Callable[[DesiredState], Plan]
+    kept: set[PciAddress],
+    whole: Plan,
+    desired: DesiredState,
+    plan: Callable[[DesiredState], Plan],
+    *,
+    node: bool = False,
 ) -> tuple[Plan, DesiredState]:
-    """The plan without some PFs."""
-    if not kept:
+    """The plan without some PFs.
+
+    :param node: whether what is wanted of the node itself is left out too. PFs do not wait for it.
+    """
+    if not kept and not node:
         return whole, desired
     rest = replace(desired, pfs=tuple(pf for pf in desired.pfs if pf.address not in kept))
+    if node:
+        rest = replace(rest, rdma_mode=None, whole=False)
     return plan(rest), rest

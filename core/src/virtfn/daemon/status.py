@@ -16,7 +16,7 @@ from virtfn.daemon.request import errors_of
 from virtfn.journal import Record
 from virtfn.kube.conditions import Condition, Status
 from virtfn.model import Disruption, Inventory, PciAddress, Problem, Severity
-from virtfn.model.crd import AttemptStatus, DevicePluginStatus, InterfaceStatus, NodeStateStatus
+from virtfn.model.crd import AttemptStatus, DevicePluginStatus, InterfaceStatus, NodeStateStatus, SystemStatus
 from virtfn.model.handshake import DrainState, SyncStatus
 from virtfn.policy import status_bridges, status_interfaces
 
@@ -70,6 +70,7 @@ def status_of(report: Report) -> NodeStateStatus:
     return NodeStateStatus(
         interfaces=_interfaces(report.inventory, report.records),
         bridges=status_bridges(report.inventory),
+        system=SystemStatus(rdmaMode=mode) if (mode := report.inventory.platform.rdma_mode) else None,
         syncStatus=judged.sync.value,
         lastSyncError=judged.error,
         observedGeneration=report.generation,

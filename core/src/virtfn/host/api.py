@@ -252,6 +252,10 @@ class Host(HostReader, Protocol):
         """
         ...
 
+    def set_rdma_option(self, mode: str | None) -> None:
+        """Have the mode from the next boot on, or with None say nothing about it any more (virtfn's own file goes)."""
+        ...
+
     def load_module(self, name: str) -> None:
         """`modprobe`; nothing happens when it is loaded or built in."""
         ...

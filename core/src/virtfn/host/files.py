@@ -57,6 +57,26 @@ class HostFiles:
         full, data = self._full(path), text.encode()
         _check(self._writer.write(full, data, timeout=timeout), full, data)
 
+    def replace(self, path: str, text: str) -> None:
+        """Make an ordinary file with this text, or give it this one at a stroke; its folder is made if need be."""
+        full = Path(self._full(path))
+        full.parent.mkdir(parents=True, exist_ok=True)
+        new = full.with_name(f".{full.name}.new")
+        with new.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.chmod(0o644)
+        new.replace(full)
+        _sync(full.parent)
+
+    def remove(self, path: str) -> None:
+        """Take an ordinary file away; nothing happens when it is not there."""
+        full = Path(self._full(path))
+        full.unlink(missing_ok=True)
+        if full.parent.is_dir():
+            _sync(full.parent)
+
     def exists(self, path: str) -> bool:
         """Whether something is there; False for a dangling link, and where we may not look."""
         return os.access(self._full(path), os.F_OK)
@@ -95,6 +115,14 @@ class HostFiles:
 
     def _full(self, path: str) -> str:
         return self._prefix + path.lstrip("/")
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _check(report: Report, path: str, data: bytes) -> None:

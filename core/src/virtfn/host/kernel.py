@@ -37,6 +37,14 @@ class Files(Protocol):
         """
         ...
 
+    def replace(self, path: str, text: str) -> None:
+        """Make an ordinary file with this text, or give it this one at a stroke; on disk when it returns."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Take an ordinary file away; nothing happens when it is not there."""
+        ...
+
     def exists(self, path: str) -> bool:
         """Whether something is there (a dangling link is not)."""
         ...

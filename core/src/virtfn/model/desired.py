@@ -173,8 +173,9 @@ class DesiredState:
     """Hardware offload of the node's Open vSwitch. False: as it was before virtfn switched it on. None: not managed."""
     rdma_mode: str | None = None
     """`shared` or `exclusive`, of the whole node; None: not managed."""
-    node: bool = True
-    """Whether the node's own settings are spoken of; False: this is about some PFs, and those settings stay."""
+    whole: bool = False
+    """Whether it is all that is wanted of the node, so that what virtfn set for the node itself is given back where
+    nothing is said of it; False: it is about some PFs."""
     refused: tuple[PciAddress, ...] = ()
     """PFs that were asked for in a way that cannot be done: they stay as they are, and are not given back either."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from virtfn.model.bridge_steps import BRIDGE_OPS, describe_bridge_step
 from virtfn.model.inventory import DeviceType, EswitchMode, Pf, Vf
 from virtfn.model.plan import Disruption, Need, NeedKind, Step
+from virtfn.model.rdma_steps import RDMA_OPS, describe_rdma_step
 
 LOAD_MODULE = "host.load_module"
 SET_NUM_VFS = "sriov.set_numvfs"
@@ -27,6 +28,7 @@ REMOVE_VDPA = "vdpa.remove"
 
 STANDARD_OPS = frozenset(
     {
+        *RDMA_OPS,
         LOAD_MODULE,
         SET_NUM_VFS,
         SET_AUTOPROBE,
@@ -213,6 +215,8 @@ def describe(step: Step) -> str:
     args = step.args
     if step.op in BRIDGE_OPS:
         return describe_bridge_step(step)
+    if step.op in RDMA_OPS:
+        return describe_rdma_step(step)
     vf = f"VF {args['vf']}: " if "vf" in args else ""
     if step.op == LOAD_MODULE:
         return f"load module {args['module']}"

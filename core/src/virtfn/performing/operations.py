@@ -9,6 +9,7 @@ from virtfn.errors import ContractViolation, KernelRefused, NotEffective
 from virtfn.host.api import Host
 from virtfn.model import EswitchMode, OutcomeStatus, PciAddress, Step, steps
 from virtfn.performing.bridges import BRIDGE_ARGUMENTS, BRIDGE_OPERATIONS
+from virtfn.performing.rdma import RDMA_ARGUMENTS, RDMA_OPERATIONS
 
 Done = tuple[OutcomeStatus, str]
 """Done or skipped, and a detail for people."""
@@ -98,6 +99,7 @@ def _remove_vdpa(step: Step, host: Host) -> Done:
 
 
 _OPERATIONS: Mapping[str, Callable[[Step, Host], Done]] = {
+    **RDMA_OPERATIONS,
     steps.LOAD_MODULE: _load_module,
     steps.SET_NUM_VFS: _set_num_vfs,
     steps.SET_AUTOPROBE: _set_autoprobe,
@@ -121,6 +123,7 @@ def check_args(step: Step) -> None:
 
 
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    **RDMA_ARGUMENTS,
     steps.LOAD_MODULE: ("module",),
     steps.SET_NUM_VFS: ("count",),
     steps.SET_AUTOPROBE: ("enabled",),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from virtfn.model import Inventory, PciAddress, Pf, Plan, Step, steps
 from virtfn.performing.bridges import BRIDGE_SHELL
+from virtfn.performing.rdma import RDMA_SHELL
 
 _PREAMBLE = """\
 #!/bin/sh
@@ -175,6 +176,7 @@ def _foreign(step: Step, _pf: Pf | None) -> list[str]:
 
 
 _SHELL: Mapping[str, Callable[[Step, Pf | None], list[str]]] = {
+    **RDMA_SHELL,
     steps.LOAD_MODULE: _load_module,
     steps.SET_NUM_VFS: _set_num_vfs,
     steps.SET_AUTOPROBE: _set_autoprobe,

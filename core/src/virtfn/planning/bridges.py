@@ -96,7 +96,7 @@ def plan_alone(inventory: Inventory, desired: DesiredState) -> tuple[list[Step],
 
 
 def given_back(inventory: Inventory, desired: DesiredState) -> DesiredState:
-    """The same, with what virtfn made and nobody asks for any more given back: bridges, and hardware offload.
+    """The same, with what virtfn made and nobody wants any more given back: bridges, hardware offload, RDMA mode.
 
     For a request that names all that is wanted of the node. Bridges of PFs in it are seen to with these anyhow.
     """
@@ -112,7 +112,7 @@ def given_back(inventory: Inventory, desired: DesiredState) -> DesiredState:
     offload = desired.ovs_offload
     if offload is None and not desired.refused:
         offload = False
-    return replace(desired, bridges=(*desired.bridges, *strays), ovs_offload=offload)
+    return replace(desired, bridges=(*desired.bridges, *strays), ovs_offload=offload, whole=True)
 
 
 _NOWHERE = PciAddress.parse("0000:00:00.0")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from virtfn.errors import ContractViolation, KernelRefused, UnsupportedSetting, VirtfnError
+from virtfn.errors import ContractViolation, KernelRefused, VirtfnError
 from virtfn.model import (
     IN_FIRMWARE,
     Adapter,
@@ -26,6 +26,7 @@ from virtfn.model import (
 )
 from virtfn.planning import bridges
 from virtfn.planning.checks import IN_FIRMWARE_FIELDS, check, missing, put_aside
+from virtfn.planning.rdma import plan_rdma_mode
 
 
 class AdapterHooks(Protocol):
@@ -74,7 +75,8 @@ def make_plan(
     problems: list[Problem] = []
     known = {pf.address for pf in inventory.pfs()}
     problems += [missing(want) for want in desired.pfs if want.address not in known]
-    problems += _not_managed(desired)
+    mode_steps, mode_problems = plan_rdma_mode(desired, inventory.platform)
+    problems += mode_problems
     for adapter in sorted(inventory.adapters, key=lambda adapter: adapter.pfs[0].address):
         wanted = [want for pf in adapter.pfs if (want := desired.pf(pf.address)) is not None]
         if wanted:
@@ -90,22 +92,8 @@ def make_plan(
     alone, strange = bridges.plan_alone(inventory, desired)
     planned += alone
     problems += [*more, *strange]
-    return Plan(steps=(*_node_steps(planned, inventory.platform), *offload, *planned), problems=tuple(problems))
-
-
-def _not_managed(desired: DesiredState) -> list[Problem]:
-    """What a node state can say and nobody brings about yet."""
-    told = [(f"RDMA mode {desired.rdma_mode}", "system.rdmaMode")] if desired.rdma_mode else []
-    return [
-        Problem(
-            object=steps.NODE,
-            field=f"spec.{field}",
-            message=f"{what} is wanted, and this version of virtfn does not manage it: left as it is",
-            reason=UnsupportedSetting.reason,
-            severity=Severity.WARNING,
-        )
-        for what, field in told
-    ]
+    node = (*mode_steps, *_node_steps(planned, inventory.platform), *offload)
+    return Plan(steps=(*node, *planned), problems=tuple(problems))
 
 
 def _failed(adapter: Adapter, error: VirtfnError) -> Problem:

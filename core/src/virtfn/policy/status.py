@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from virtfn.model import EswitchMode, Inventory, Pf, Vf
 from virtfn.model.crd import InterfaceStatus, NodeStateStatus, ObjectMeta, SriovNetworkNodeState, VfStatus
+from virtfn.model.guids import kernel_guid
 
 
 def state_of(inventory: Inventory, *, name: str = "") -> SriovNetworkNodeState:
@@ -54,5 +55,12 @@ def _vf(vf: Vf) -> VfStatus:
         Vlan=(settings.vlan or 0) if settings else 0,
         representorName=vf.representor or "",
         vdpaType=(vf.vdpa.type or "") if vf.vdpa else "",
-        guid=(settings.node_guid or "") if settings else "",
+        guid=_guid(vf),
     )
+
+
+def _guid(vf: Vf) -> str:
+    """Of its RDMA device; of an InfiniBand VF without one here, what its PF keeps for it."""
+    if vf.rdma is not None:
+        return vf.rdma.node_guid or ""
+    return kernel_guid(vf.settings.node_guid) if vf.settings else ""

@@ -125,6 +125,12 @@ class _Files(_Part):
             Access("write_slow", path, text, True), lambda: self._kernel.files.write_slow(path, text, timeout=timeout)
         )
 
+    def replace(self, path: str, text: str) -> None:
+        self._watch.meet(Access("replace", path, text, True), lambda: self._kernel.files.replace(path, text))
+
+    def remove(self, path: str) -> None:
+        self._watch.meet(Access("remove", path, None, True), lambda: self._kernel.files.remove(path))
+
     def exists(self, path: str) -> bool:
         return self._watch.meet(Access("exists", path), lambda: self._kernel.files.exists(path))
 

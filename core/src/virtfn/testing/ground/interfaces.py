@@ -39,6 +39,15 @@ class FakeFiles:
         call = Call("write", _plain(path), text)
         self.calls.perform(call, lambda: self.model.tree.write(path, text), writes=True, timeout=timeout)
 
+    def replace(self, path: str, text: str) -> None:
+        """See `Files`."""
+        call = Call("replace", _plain(path), text)
+        self.calls.perform(call, lambda: self.model.tree.plain(_plain(path), text), writes=True)
+
+    def remove(self, path: str) -> None:
+        """See `Files`."""
+        self.calls.perform(Call("remove", _plain(path)), lambda: self.model.tree.remove(_plain(path)), writes=True)
+
     def exists(self, path: str) -> bool:
         """See `Files`."""
         return bool(self.calls.perform(Call("exists", _plain(path)), lambda: self.model.tree.exists(path)))
