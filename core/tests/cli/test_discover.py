@@ -4,6 +4,8 @@ from typing import Any
 
 import yaml
 
+from virtfn.host.machine import Machine
+from virtfn.model import EswitchMode, PciAddress
 from virtfn.testing import FakeHost
 
 Virtfn = Callable[..., Any]
@@ -48,3 +50,16 @@ def test_empty_machine(virtfn: Virtfn, host: FakeHost) -> None:
     ended = virtfn("discover")
     assert ended.code == 0
     assert "No PCI network function" in ended.out
+
+
+def test_vdpa_devices_are_shown(virtfn: Virtfn, host: FakeHost) -> None:
+    host.add_card("connectx-6dx", address="0000:5e:00", names=("ens2f0",), up=True)
+    machine = Machine(host.kernel)
+    pf = PciAddress.parse("0000:5e:00.0")
+    machine.set_eswitch_mode(pf, EswitchMode.SWITCHDEV)
+    machine.set_num_vfs(pf, 2)
+    for module in ("mlx5_vdpa", "vhost_vdpa"):
+        machine.load_module(module)
+    machine.add_vdpa(machine.vf_address(pf, 1))
+    rows = [line.split() for line in virtfn("discover --vfs").out.splitlines() if line.startswith("ens2f0 ")]
+    assert [row[-1] for row in rows if row[1] in ("0", "1")] == ["-", "vhost"]

@@ -15,10 +15,14 @@ Handle = tuple[str, str]
 
 
 class GenericNetlinkVdpa:
-    """`Vdpa` of this machine; the family is the same in every network namespace. Every call opens its own socket."""
+    """`Vdpa` of this machine. Every call opens its own socket.
+
+    The family is there for the first network namespace only (`netnsok` in drivers/vdpa/vdpa.c): in another one the
+    kernel seems to have none.
+    """
 
     def management(self) -> frozenset[Handle]:
-        """VDPA_CMD_MGMTDEV_GET; empty when the kernel has no vDPA. May load its module, if there is one."""
+        """VDPA_CMD_MGMTDEV_GET; empty when the kernel has no vDPA."""
         try:
             answers = self._request("VDPA_CMD_MGMTDEV_GET", dump=True)
         except OSError as error:

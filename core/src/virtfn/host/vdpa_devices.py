@@ -48,7 +48,7 @@ class VdpaReader:
         self._kernel = kernel
 
     def view(self) -> VdpaView:
-        """Names and management devices. Without the kernel's vDPA module loaded nothing is asked, so none is loaded."""
+        """Names and management devices. While the kernel's vDPA module is not loaded, nothing is asked."""
         if not self._kernel.files.exists(BUS):
             return VdpaView()
         try:
