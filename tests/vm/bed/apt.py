@@ -32,6 +32,8 @@ COMMANDS = {  # command: Debian package
     "devlink": "iproute2",
     "ethtool": "ethtool",
     "lspci": "pciutils",
+    "ovs-vswitchd": "openvswitch-switch",
+    "ovsdb-tool": "openvswitch-common",
     "xz": "xz-utils",
     "zstd": "zstd",
     "cpio": "cpio",
