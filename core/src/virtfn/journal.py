@@ -53,6 +53,9 @@ def baseline_of(pf: Pf) -> DesiredPf:
         eswitch_mode=pf.eswitch_mode,
         link_up=pf.netdev.up if pf.netdev else None,
         drivers_autoprobe=pf.drivers_autoprobe,
+        tc_offload=pf.netdev.tc_offload if pf.netdev else None,
+        inline_mode=pf.inline_mode,
+        steering_mode=pf.steering_mode,
         release=True,
         vfs=tuple(
             VfBaseline(
@@ -63,6 +66,7 @@ def baseline_of(pf: Pf) -> DesiredPf:
                 driver_override=vf.driver_override,
                 vdpa_name=vf.vdpa.name if vf.vdpa else None,
                 vdpa_driver=vf.vdpa.driver if vf.vdpa else None,
+                representor=vf.representor,
             )
             for vf in pf.vfs
         ),

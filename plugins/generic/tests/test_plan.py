@@ -171,7 +171,14 @@ def test_switchdev_comes_when_vfs_exist_without_driver(pf: Make, plan: Planner) 
         eswitch_mode=EswitchMode.SWITCHDEV,
         groups=(VfGroup(VfRange(0, 0), "r"),),
     )
-    assert ops(planned) == ["sriov.set_numvfs 1", "eswitch.set_mode switchdev", "vf.set 0", "driver.bind 0"]
+    assert ops(planned) == [
+        "sriov.set_numvfs 1",
+        "eswitch.set_mode switchdev",
+        "link.set_offload ",
+        "eswitch.name_representors ",
+        "vf.set 0",
+        "driver.bind 0",
+    ]
     assert planned.disruption is Disruption.REFRESH
 
 
@@ -187,11 +194,13 @@ def test_mode_change_with_vfs_unbinds_and_binds_each_again(pf: Make, vf: MakeVf,
         "driver.unbind 0",
         "driver.unbind 1",
         "eswitch.set_mode switchdev",
+        "link.set_offload ",
+        "eswitch.name_representors ",
         "vf.set 0",
         "driver.bind 0",
         "driver.bind 1",
     ]
-    assert planned.steps[3].args["mac"] == "02:aa:00:00:00:00", "the MAC it had"
+    assert planned.steps[5].args["mac"] == "02:aa:00:00:00:00", "the MAC it had"
     assert planned.steps[-1].args["driver"] == "vfio-pci", "a VF in no group goes back to the driver it had"
     assert planned.disruption is Disruption.PF
 

@@ -153,7 +153,7 @@ def test_a_larger_mtu_is_kept_and_put_back_on_release(registry: Registry, pf: An
 def test_an_autoprobe_left_off_is_put_back(registry: Registry, pf: Any) -> None:
     function = pf("159b", "ice", eswitch_mode=LEGACY, drivers_autoprobe=False)
     steps = planned(registry, function, want(0, SWITCHDEV, drivers_autoprobe=True))
-    assert [step.op for step in steps] == ["sriov.set_autoprobe", "eswitch.set_mode"]
+    assert [step.op for step in steps] == ["sriov.set_autoprobe", "eswitch.set_mode", "link.set_offload"]
 
 
 def test_what_others_manage_is_not_planned(registry: Registry, pf: Any) -> None:

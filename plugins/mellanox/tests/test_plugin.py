@@ -45,9 +45,9 @@ def test_what_falls_to_generic_can_be_seen() -> None:
     sources = registry_for(card).hook_sources(assigned(card, total_vfs=8))
     assert {hook: names for hook, names in sources.items() if names} == {
         "plan_firmware": ("generic",),
-        "plan_functions": ("generic",),
+        "plan_functions": ("mellanox", "generic"),
         "plan_vfs": ("generic",),
-        "validate": ("generic",),
+        "validate": ("mellanox", "generic"),
     }
 
 

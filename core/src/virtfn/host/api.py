@@ -256,6 +256,47 @@ class Host(HostReader, Protocol):
         """Have the mode from the next boot on, or with None say nothing about it any more (virtfn's own file goes)."""
         ...
 
+    def set_tc_offload(self, pf: PciAddress, enabled: bool) -> None:
+        """ethtool's hw-tc-offload of the PF's netdev, read back; nothing happens when it is so already.
+
+        :raises KernelRefused: EOPNOTSUPP when the driver does not have it.
+        """
+        ...
+
+    def set_inline_mode(self, pf: PciAddress, mode: str) -> None:
+        """The eswitch's inline mode, read back; nothing happens when it is so already.
+
+        :raises KernelRefused: EOPNOTSUPP when the driver has none, or only one.
+        """
+        ...
+
+    def name_representors(self, pf: PciAddress, names: Mapping[int, str]) -> tuple[str, ...]:
+        """Names of VF representors by VF index; waits until they are there. Returns which keep their name, and why.
+
+        One that is up, a port of a bridge, or named by somebody else keeps it.
+
+        :raises WaitTimeout: not all of them have come.
+        """
+        ...
+
+    def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        """Make a file of virtfn's own, whole or not at all; only where `virtfn.host.owned_files` allows it.
+
+        :raises NotPermitted: it is nowhere that virtfn writes, or a file that is there is not virtfn's.
+        """
+        ...
+
+    def remove_file(self, path: str) -> None:
+        """Take away a file of virtfn's own; nothing happens when it is not there. Raises as `write_file`."""
+        ...
+
+    def reload_udev(self) -> None:
+        """Have udev read its rules anew. No event is sent for devices that are there.
+
+        :raises CommandFailed: udevadm is not there, or udev does not answer.
+        """
+        ...
+
     def load_module(self, name: str) -> None:
         """`modprobe`; nothing happens when it is loaded or built in."""
         ...

@@ -17,6 +17,7 @@ from virtfn.model import EswitchMode
 _log = logging.getLogger(__name__)
 
 _MODES = {0: EswitchMode.LEGACY, 1: EswitchMode.SWITCHDEV}
+INLINE_MODES = ("none", "link", "network", "transport")  # enum devlink_eswitch_inline_mode
 _NUMBERS = {mode: number for number, mode in _MODES.items()}
 # ENOENT: the kernel has no devlink. ENODEV: the device has no instance. EOPNOTSUPP: its driver lacks the request.
 _NOTHING_THERE = frozenset({errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP})
@@ -38,6 +39,17 @@ class GenericNetlinkDevlink:
     def set_eswitch_mode(self, handle: Handle, mode: EswitchMode) -> None:
         """DEVLINK_CMD_ESWITCH_SET; comes back when the driver is done. OSError with the driver's own text."""
         attributes = [*_address(handle), ("DEVLINK_ATTR_ESWITCH_MODE", _NUMBERS[mode])]
+        self._request("DEVLINK_CMD_ESWITCH_SET", attributes=attributes)
+
+    def inline_mode(self, handle: Handle) -> str | None:
+        """DEVLINK_CMD_ESWITCH_GET; None when the device has no eswitch, or its driver no inline mode."""
+        answers = self._ask("DEVLINK_CMD_ESWITCH_GET", handle)
+        number = answers[0].get_attr("DEVLINK_ATTR_ESWITCH_INLINE_MODE") if answers else None
+        return INLINE_MODES[number] if number is not None and number < len(INLINE_MODES) else None
+
+    def set_inline_mode(self, handle: Handle, mode: str) -> None:
+        """DEVLINK_CMD_ESWITCH_SET. OSError with the driver's own text."""
+        attributes = [*_address(handle), ("DEVLINK_ATTR_ESWITCH_INLINE_MODE", INLINE_MODES.index(mode))]
         self._request("DEVLINK_CMD_ESWITCH_SET", attributes=attributes)
 
     def info(self, handle: Handle) -> DevlinkInfo | None:

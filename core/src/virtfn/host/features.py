@@ -1,21 +1,35 @@
-"""Writes of what a device can do besides VFs: devlink parameters. The rules are as in `virtfn.host.machine`."""
+"""Writes of what a device can do besides making VFs: parameters, offload, names of representors; and files of the host.
+
+The rules are as in `virtfn.host.machine`.
+"""
 
 from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Mapping
+from typing import Final
 
-from virtfn.errors import KernelRefused, NotEffective
+from virtfn.errors import CommandFailed, KernelRefused, NotEffective
 from virtfn.host.api import ParamMode, ParamValue
-from virtfn.host.reader import Reader
+from virtfn.host.kernel import LinkInfo
+from virtfn.host.owned_files import OwnedFiles
+from virtfn.host.reader import TC_OFFLOAD, Reader
 from virtfn.host.refusals import host_error
+from virtfn.host.representors import keeps_name, representors_of
 from virtfn.model import PciAddress
 
 _log = logging.getLogger(__name__)
 
+_REPRESENTORS_SECONDS: Final = 10.0
+"""From the change of mode, or from making VFs, until the representors are there."""
+_UDEVADM_SECONDS: Final = 15.0
+
 
 class Features(Reader):
     """The part of `virtfn.host.api.Host` that is not about VFs and their drivers."""
+
+    # --- devlink ------------------------------------------------------------------------------------------------------
 
     def set_devlink_param(self, pf: PciAddress, name: str, value: ParamValue, *, mode: ParamMode) -> None:
         """See `Host`."""
@@ -25,12 +39,10 @@ class Features(Reader):
         try:
             known = devlink.param(handle, name)
             if known is None:
-                raise KernelRefused(
-                    f"{pf}: {what} (its driver has no such parameter)", device=str(pf), errno=errno.EOPNOTSUPP
-                )
+                raise _unsupported(pf, what, "its driver has no such parameter")
             if known.value(mode) == value:
                 return
-            _log.debug("%s: devlink parameter %s to %s", pf, name, value, extra={"device": str(pf)})
+            _say(pf, "devlink parameter %s to %s", name, value)
             devlink.set_param(handle, known, value, mode=mode)
             now = devlink.param(handle, name)
         except OSError as error:
@@ -38,3 +50,120 @@ class Features(Reader):
         if now is None or now.value(mode) != value:
             seen = None if now is None else now.value(mode)
             raise NotEffective(f"{pf}: {what} (it reads {seen} afterwards)", device=str(pf))
+
+    def set_inline_mode(self, pf: PciAddress, mode: str) -> None:
+        """See `Host`."""
+        self.require(pf)
+        what = f"cannot set the eswitch's inline mode to {mode}"
+        devlink, handle = self._kernel.devlink, ("pci", str(pf))
+        try:
+            if devlink.inline_mode(handle) == mode:
+                return
+            _say(pf, "inline mode to %s", mode)
+            devlink.set_inline_mode(handle, mode)
+            now = devlink.inline_mode(handle)
+        except OSError as error:
+            raise host_error(error, device=str(pf), what=what, present=self.exists(pf)) from error
+        if now != mode:
+            raise NotEffective(f"{pf}: {what} (it reads {now} afterwards)", device=str(pf))
+
+    # --- netdevs ------------------------------------------------------------------------------------------------------
+
+    def set_tc_offload(self, pf: PciAddress, enabled: bool) -> None:
+        """See `Host`."""
+        link = self._own_link(pf)
+        what = f"cannot switch {TC_OFFLOAD} {'on' if enabled else 'off'} on {link.name}"
+        ethtool = self._kernel.ethtool
+        try:
+            now = ethtool.feature(link.name, TC_OFFLOAD)
+            if now is None:
+                raise _unsupported(pf, what, "its driver does not offer it")
+            if now is enabled:
+                return
+            _say(pf, "%s of %s to %s", TC_OFFLOAD, link.name, enabled)
+            ethtool.set_feature(link.name, TC_OFFLOAD, enabled)
+            now = ethtool.feature(link.name, TC_OFFLOAD)
+        except OSError as error:
+            raise host_error(error, device=str(pf), what=what, present=self.exists(pf)) from error
+        if now is not enabled:
+            raise NotEffective(
+                f"{pf}: {what} (it is {'off' if enabled else 'on'} afterwards; the kernel log may say why)",
+                device=str(pf),
+            )
+
+    def name_representors(self, pf: PciAddress, names: Mapping[int, str]) -> tuple[str, ...]:
+        """See `Host`."""
+        self.require(pf)
+
+        def present() -> dict[int, LinkInfo]:
+            links = self._links()
+            uplink = self.uplink(pf, links)
+            return representors_of(uplink, links) if uplink is not None else {}
+
+        self.wait_until(
+            lambda: names.keys() <= present().keys(),
+            timeout=_REPRESENTORS_SECONDS,
+            why=f"the representors of {len(names)} VFs (netdevs with the PF's phys_switch_id and a phys_port_name)",
+            device=str(pf),
+        )
+        found = present()
+        kept = []
+        for index, name in sorted(names.items()):
+            link = found.get(index)
+            if link is None or link.name == name:
+                continue
+            if keeps_name(link):
+                kept.append(f"{link.name}, that of VF {index}, is in use and keeps its name")
+                continue
+            self._rename(pf, link, name)
+        return tuple(kept)
+
+    def _rename(self, pf: PciAddress, link: LinkInfo, name: str) -> None:
+        what = f"cannot rename {link.name} to {name}"
+        _say(pf, "%s to be called %s", link.name, name)
+        try:
+            self._kernel.links.rename(link.ifindex, name)
+            now = self._kernel.links.link(name)
+        except OSError as error:
+            raise host_error(error, device=str(pf), what=what, present=self.exists(pf)) from error
+        if now.ifindex != link.ifindex:
+            raise NotEffective(f"{pf}: {what} (another netdev has that name)", device=str(pf))
+
+    def _own_link(self, pf: PciAddress) -> LinkInfo:
+        self.require(pf)
+        link = self.own_link(pf)
+        if link is None:
+            raise KernelRefused(f"{pf}: has no netdev in this network namespace", device=str(pf), errno=errno.ENODEV)
+        return link
+
+    # --- files and udev -----------------------------------------------------------------------------------------------
+
+    def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        """See `Host`."""
+        _log.debug("%s: written", path)
+        OwnedFiles(self._kernel.files).write(path, text, mode=mode)
+
+    def remove_file(self, path: str) -> None:
+        """See `Host`."""
+        _log.debug("%s: removed", path)
+        OwnedFiles(self._kernel.files).remove(path)
+
+    def reload_udev(self) -> None:
+        """See `Host`."""
+        result = self.run(("udevadm", "control", "--reload"), timeout=_UDEVADM_SECONDS, device="udev")
+        if result.code != 0:
+            raise CommandFailed(
+                f"udev: udevadm control --reload failed ({result.stderr.strip() or f'exit code {result.code}'})",
+                device="udev",
+                argv=result.argv,
+                code=result.code,
+                output=result.stderr,
+            )
+
+
+def _unsupported(pf: PciAddress, what: str, why: str) -> KernelRefused:
+    return KernelRefused(f"{pf}: {what} ({why})", device=str(pf), errno=errno.EOPNOTSUPP)
+
+
+def _say(device: object, message: str, *args: object) -> None:
+    _log.debug(f"%s: {message}", device, *args, extra={"device": str(device)})

@@ -6,6 +6,7 @@ and pathlib takes longer for each than the kernel does, so this module keeps to 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Sequence
@@ -57,25 +58,38 @@ class HostFiles:
         full, data = self._full(path), text.encode()
         _check(self._writer.write(full, data, timeout=timeout), full, data)
 
-    def replace(self, path: str, text: str) -> None:
-        """Make an ordinary file with this text, or give it this one at a stroke; its folder is made if need be."""
-        full = Path(self._full(path))
-        full.parent.mkdir(parents=True, exist_ok=True)
-        new = full.with_name(f".{full.name}.new")
-        with new.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.chmod(0o644)
-        new.replace(full)
-        _sync(full.parent)
+    def replace(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        """Make the file anew, whole or not at all: a new one beside it, synced, takes its place."""
+        full = self._full(path)
+        folder, new = os.path.dirname(full), f"{full}.virtfn-new"  # noqa: PTH120
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        try:
+            try:
+                os.fchmod(file, mode)
+                data = text.encode()
+                while data:
+                    data = data[os.write(file, data) :]
+                os.fsync(file)
+            finally:
+                os.close(file)
+            os.replace(new, full)  # noqa: PTH105
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(new)  # noqa: PTH108
+            raise
+        _sync(folder)
 
     def remove(self, path: str) -> None:
-        """Take an ordinary file away; nothing happens when it is not there."""
-        full = Path(self._full(path))
-        full.unlink(missing_ok=True)
-        if full.parent.is_dir():
-            _sync(full.parent)
+        """Take the file away; nothing happens when it is not there."""
+        full = self._full(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(full)  # noqa: PTH108
+            _sync(os.path.dirname(full))  # noqa: PTH120
+
+    def writable(self, path: str) -> bool:
+        """Whether files can be made in the folder: False on a read-only file system too."""
+        return os.access(self._full(path), os.W_OK | os.X_OK)
 
     def exists(self, path: str) -> bool:
         """Whether something is there; False for a dangling link, and where we may not look."""
@@ -117,7 +131,7 @@ class HostFiles:
         return self._prefix + path.lstrip("/")
 
 
-def _sync(folder: Path) -> None:
+def _sync(folder: str) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

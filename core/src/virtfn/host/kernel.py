@@ -37,12 +37,16 @@ class Files(Protocol):
         """
         ...
 
-    def replace(self, path: str, text: str) -> None:
-        """Make an ordinary file with this text, or give it this one at a stroke; on disk when it returns."""
+    def replace(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        """Make the file anew, whole or not at all; its folder is made if it is not there."""
         ...
 
     def remove(self, path: str) -> None:
-        """Take an ordinary file away; nothing happens when it is not there."""
+        """Take the file away; nothing happens when it is not there."""
+        ...
+
+    def writable(self, path: str) -> bool:
+        """Whether files can be made in the folder."""
         ...
 
     def exists(self, path: str) -> bool:
@@ -78,6 +82,8 @@ class LinkInfo:
     alt_names: tuple[str, ...] = ()
     phys_port_name: str | None = None
     phys_switch_id: str | None = None
+    master: int | None = None
+    """ifindex of the bridge, bond or Open vSwitch datapath that it is a port of."""
 
 
 class Links(Protocol):
@@ -99,6 +105,10 @@ class Links(Protocol):
         """RTM_SETLINK."""
         ...
 
+    def rename(self, ifindex: int, name: str) -> None:
+        """RTM_SETLINK with a new name. OSError: EEXIST another netdev has it, EBUSY an older kernel, and it is up."""
+        ...
+
     def set_vf(self, ifindex: int, index: int, settings: Mapping[str, Any]) -> None:
         """IFLA_VFINFO_LIST of one VF; keys are `VfSettings`' field names, one message for all of them."""
         ...
@@ -113,6 +123,14 @@ class Devlink(Protocol):
 
     def set_eswitch_mode(self, handle: tuple[str, str], mode: EswitchMode) -> None:
         """DEVLINK_CMD_ESWITCH_SET."""
+        ...
+
+    def inline_mode(self, handle: tuple[str, str]) -> str | None:
+        """The eswitch's inline mode; None when the device has no devlink instance or its driver does not say."""
+        ...
+
+    def set_inline_mode(self, handle: tuple[str, str], mode: str) -> None:
+        """DEVLINK_CMD_ESWITCH_SET: `none`, `link`, `network` or `transport`."""
         ...
 
     def info(self, handle: tuple[str, str]) -> DevlinkInfo | None:
@@ -209,6 +227,14 @@ class Ethtool(Protocol):
 
     def driver_info(self, netdev: str) -> Mapping[str, str]:
         """ETHTOOL_GDRVINFO: driver, version, firmware-version, bus-info."""
+        ...
+
+    def feature(self, netdev: str, name: str) -> bool | None:
+        """Whether a feature (`hw-tc-offload`) is on; None when it is off and the driver does not let it be changed."""
+        ...
+
+    def set_feature(self, netdev: str, name: str, enabled: bool) -> None:
+        """ETHTOOL_SFEATURES. OSError(EOPNOTSUPP) when the driver does not let it be changed."""
         ...
 
 

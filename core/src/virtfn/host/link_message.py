@@ -25,7 +25,7 @@ _INFO = struct.Struct("=BxHiI")  # family, ARP type, index, flags
 _INFO_AT = 16
 _NOT_SAID = 0xFFFFFFFF  # -1, which the kernel puts where the driver tells nothing
 
-_ADDRESS, _NAME, _MTU, _VF_LIST, _SWITCH_ID, _PORT_NAME = 1, 3, 4, 22, 36, 38
+_ADDRESS, _NAME, _MTU, _MASTER, _VF_LIST, _SWITCH_ID, _PORT_NAME = 1, 3, 4, 10, 22, 36, 38
 _MIN_MTU, _MAX_MTU, _PROPERTIES, _ALT_NAME, _PERMANENT_ADDRESS = 50, 51, 52, 53, 54
 _VF_INFO = 1
 _VF_MAC, _VF_VLAN, _VF_SPOOF_CHECK, _VF_LINK_STATE, _VF_RATE, _VF_TRUST = 1, 2, 4, 5, 6, 9
@@ -51,6 +51,7 @@ def link_info(message: bytes) -> LinkInfo:
         alt_names=tuple(_text(name) for kind, name in attributes(found.get(_PROPERTIES, b"")) if kind == _ALT_NAME),
         phys_port_name=_text(found[_PORT_NAME]) if _PORT_NAME in found else None,
         phys_switch_id=switch.hex() if switch else None,
+        master=_number(found.get(_MASTER)) or None,
     )
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from virtfn.errors import CommandFailed, DeviceGone, WaitTimeout
 from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam
 from virtfn.host.bridge_reader import read_open_vswitch
 from virtfn.host.kernel import ARPHRD_ETHER, ARPHRD_INFINIBAND, Kernel, LinkInfo
+from virtfn.host.owned_files import read_owned, udev_keeps_rules
 from virtfn.host.rdma import guid_pools, rdma_device, rdma_facts
+from virtfn.host.representors import is_uplink_port, is_vf_port, keeps_name, representors_of
 from virtfn.host.seldom import Answers
 from virtfn.host.vdpa_devices import VdpaReader, VdpaView
 from virtfn.model import LinkType, Netdev, PciAddress, PciId, Pf, Platform, Vf, VfSettings
@@ -22,9 +24,8 @@ from virtfn.model.open_vswitch import OpenVSwitch
 
 DEVICES = "sys/bus/pci/devices"
 NETWORK_CLASS = 0x02
+TC_OFFLOAD = "hw-tc-offload"
 _VIRTFN = re.compile(r"virtfn(\d+)")
-_UPLINK_PORT = re.compile(r"(?:c\d+)?p(\d+)(?:s\d+)?")
-_VF_PORT = re.compile(r"(?:c\d+)?pf(\d+)vf(\d+)")
 _LINK_TYPES = {ARPHRD_ETHER: LinkType.ETH, ARPHRD_INFINIBAND: LinkType.IB}
 _POLL_SECONDS = 0.05
 
@@ -187,6 +188,8 @@ class Reader:
             modules=frozenset(files.listdir("sys/module")),
             rdma=rdma_facts(files),
             guid_pools=guid_pools(files),
+            udev=udev_keeps_rules(files),
+            owned_files=read_owned(files),
         )
 
     # --- pieces -------------------------------------------------------------------------------------------------------
@@ -218,10 +221,8 @@ class Reader:
         """The function's own netdev; in switchdev mode representors stand beside it in the same folder."""
         own = [links[name] for name in self.netdev_names(address) if name in links]
         if len(own) > 1:
-            uplinks = [
-                link for link in own if link.phys_switch_id and _UPLINK_PORT.fullmatch(link.phys_port_name or "")
-            ]
-            plain = [link for link in own if not _VF_PORT.fullmatch(link.phys_port_name or "")]
+            uplinks = [link for link in own if link.phys_switch_id and is_uplink_port(link)]
+            plain = [link for link in own if not is_vf_port(link)]
             own = uplinks or plain or own
         return own[0] if own else None
 
@@ -269,7 +270,7 @@ class Reader:
         master = files.readlink(f"sys/class/net/{link.name}/master") if link is not None else None
         return master if master is not None and files.exists(f"sys/class/net/{master}/bonding") else None
 
-    def _netdev(self, link: LinkInfo | None, *, bond: str | None = None) -> Netdev | None:
+    def _netdev(self, link: LinkInfo | None, *, bond: str | None = None, offload: bool = False) -> Netdev | None:
         if link is None:
             return None
         speed = self.read_text(f"sys/class/net/{link.name}/speed")
@@ -286,6 +287,7 @@ class Reader:
             alt_names=link.alt_names,
             phys_port_name=link.phys_port_name,
             phys_switch_id=link.phys_switch_id,
+            tc_offload=self.tc_offload(link.name) if offload else None,
             speed_mbps=int(speed) if speed and speed.isdigit() else None,
             bond=bond,
         )
@@ -300,17 +302,22 @@ class Reader:
         settings: Mapping[int, VfSettings] = {}
         if uplink is not None and addresses:
             settings = self._vf_settings(uplink.ifindex)
-        representors = self._representors(uplink, links) if uplink else {}
+        representors = representors_of(uplink, links) if uplink else {}
+        handle = ("pci", str(address))
+        mode = self._kernel.devlink.eswitch_mode(handle) if devlink else None
+        steering = self.devlink_param(address, "flow_steering_mode") if mode is not None else None
         return Pf(
             address=address,
             id=ident,
             class_code=code,
             driver=self.driver(address),
-            netdev=self._netdev(uplink, bond=self._bond(uplink)),
+            netdev=self._netdev(uplink, bond=self._bond(uplink), offload=mode is not None),
             total_vfs=total or None,
             drivers_autoprobe=None if autoprobe is None else bool(autoprobe),
             vf_id=PciId(ident.vendor, f"{vf_device:04x}") if vf_device is not None else None,
-            eswitch_mode=self._kernel.devlink.eswitch_mode(("pci", str(address))) if devlink else None,
+            eswitch_mode=mode,
+            inline_mode=self._inline_mode(handle) if mode is not None else None,
+            steering_mode=str(steering.value()) if steering is not None and steering.value() else None,
             numa_node=self._number(address, "numa_node"),
             iommu_group=self._iommu_group(address),
             rdma=rdma_device(self._kernel.files, device_path(address)),
@@ -319,6 +326,19 @@ class Reader:
                 for index, vf in addresses.items()
             ),
         )
+
+    def _inline_mode(self, handle: tuple[str, str]) -> str | None:
+        try:
+            return self._kernel.devlink.inline_mode(handle)
+        except OSError:
+            return None
+
+    def tc_offload(self, netdev: str) -> bool | None:
+        """ethtool's hw-tc-offload; None when the driver does not have it."""
+        try:
+            return self._kernel.ethtool.feature(netdev, TC_OFFLOAD)
+        except OSError:
+            return None
 
     def _vf_settings(self, ifindex: int) -> Mapping[int, VfSettings]:
         try:
@@ -334,7 +354,7 @@ class Reader:
         address: PciAddress,
         links: Mapping[str, LinkInfo],
         settings: VfSettings | None,
-        representor: str | None,
+        representor: LinkInfo | None,
         vdpa: VdpaView,
     ) -> Vf:
         override = self.pci_attribute(address, "driver_override")
@@ -347,7 +367,8 @@ class Reader:
             netdev=self._netdev(next((links[name] for name in self.netdev_names(address) if name in links), None)),
             settings=settings,
             iommu_group=self._iommu_group(address),
-            representor=representor,
+            representor=representor.name if representor else None,
+            representor_in_use=representor is not None and keeps_name(representor),
             vdpa=self._vdpa_reader.device_of(address, vdpa) if vdpa.names else None,
             makes_vdpa=str(address) in vdpa.managed,
             rdma=rdma_device(self._kernel.files, device_path(address)),
@@ -356,17 +377,3 @@ class Reader:
     def _iommu_group(self, address: PciAddress) -> int | None:
         group = self._kernel.files.readlink(device_path(address, "iommu_group"))
         return int(group) if group and group.isdigit() else None
-
-    @staticmethod
-    def _representors(uplink: LinkInfo, links: Mapping[str, LinkInfo]) -> dict[int, str]:
-        """VF representors of the PF by VF index: same switch id, `pf<N>vf<index>` with the uplink's port number N."""
-        port = _UPLINK_PORT.fullmatch(uplink.phys_port_name or "")
-        if uplink.phys_switch_id is None or port is None:
-            return {}
-        same: Iterable[LinkInfo] = (link for link in links.values() if link.phys_switch_id == uplink.phys_switch_id)
-        found = {}
-        for link in same:
-            match = _VF_PORT.fullmatch(link.phys_port_name or "")
-            if match and match[1] == port[1]:
-                found[int(match[2])] = link.name
-        return found

@@ -64,6 +64,12 @@ class RtnetlinkLinks:
             )
         )
 
+    def rename(self, ifindex: int, name: str) -> None:
+        """RTM_SETLINK with a new name."""
+        from virtfn.host import netlink
+
+        netlink.change_link(netlink.link_message(ifindex, attributes=[("IFLA_IFNAME", name)]))
+
     def set_vf(self, ifindex: int, index: int, settings: Mapping[str, Any]) -> None:
         """IFLA_VFINFO_LIST of one VF in one message; keys are `VfSettings`' field names, None means "as it is".
 

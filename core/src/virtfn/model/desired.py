@@ -94,6 +94,8 @@ class VfBaseline:
     port_guid: str | None = None
     link_state: str | None = None
     """As its PF keeps it, of an InfiniBand VF."""
+    representor: str | None = None
+    """Name of its representor; None: there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,12 @@ class DesiredPf:
     """Somebody else makes the VFs: they are only bound and named, the PF is not written."""
     groups: tuple[VfGroup, ...] = ()
     drivers_autoprobe: bool | None = None
+    tc_offload: bool | None = None
+    """hw-tc-offload of the PF's netdev; None: on in switchdev mode, otherwise left alone."""
+    inline_mode: str | None = None
+    """Release: the eswitch's inline mode."""
+    steering_mode: str | None = None
+    """Release: the devlink parameter `flow_steering_mode`."""
     release: bool = False
     """The PF is being given back: values are those the journal recorded before the first touch."""
     vfs: tuple[VfBaseline, ...] = ()

@@ -11,6 +11,9 @@ from virtfn.model.desired import DesiredPf
 from virtfn.model.inventory import EswitchMode, Pf
 from virtfn.model.plan import Step
 
+LONGEST_NAME = 15
+"""Characters of an interface's name (IFNAMSIZ without the final zero)."""
+
 
 def wanted_mode(pf: Pf, want: DesiredPf) -> EswitchMode | None:
     """The eswitch mode to be in; None where the PF has no eswitch."""
@@ -33,9 +36,10 @@ def plan_pf(pf: Pf, want: DesiredPf, count_and_mode: list[Step]) -> list[Step]:
     if want.externally_managed:
         return []
     before = [*plan_link_up(pf, want), *plan_autoprobe(pf, want)]
+    after = [*plan_offload(pf, want), *plan_representors(pf, want, count_and_mode)]
     if want.release:
-        return [*before, *count_and_mode, *plan_mtu(pf, want), *plan_link_down(pf, want)]
-    return [*before, *plan_mtu(pf, want), *count_and_mode]
+        return [*before, *count_and_mode, *after, *plan_mtu(pf, want), *plan_link_down(pf, want)]
+    return [*before, *plan_mtu(pf, want), *count_and_mode, *after]
 
 
 def plan_link_up(pf: Pf, want: DesiredPf) -> list[Step]:
@@ -77,6 +81,49 @@ def plan_mtu(pf: Pf, want: DesiredPf) -> list[Step]:
     return [steps.set_link(pf, mtu=want.mtu, why=f"MTU {want.mtu} wanted, {pf.netdev.mtu} seen")]
 
 
+def plan_offload(pf: Pf, want: DesiredPf) -> list[Step]:
+    """hw-tc-offload: on in switchdev mode, as without it no flow gets into the eswitch; on release as it was.
+
+    Drivers may change it, and whether they have it at all, with the mode: so it is set after each change of mode.
+    """
+    if pf.netdev is None:
+        return []
+    seen, changes = pf.netdev.tc_offload, new_mode(pf, want) is not None
+    if want.release:
+        if want.tc_offload is None or (seen is want.tc_offload and not changes):
+            return []
+        why = f"hw-tc-offload was {'on' if want.tc_offload else 'off'} before virtfn touched the PF"
+        return [steps.set_offload(pf, want.tc_offload, why=why)]
+    if wanted_mode(pf, want) is not EswitchMode.SWITCHDEV or (not changes and seen is not False):
+        return []
+    return [steps.set_offload(pf, True, why="in switchdev mode no flow is offloaded without it")]
+
+
+def representor_names(pf: Pf, want: DesiredPf) -> dict[int, str]:
+    """What the representors of a PF's VFs are to be called, by VF index: `<PF>_<index>`; on release as they were.
+
+    None where the name of the PF leaves no room for it.
+    """
+    if wanted_mode(pf, want) is not EswitchMode.SWITCHDEV or pf.netdev is None:
+        return {}
+    if want.release:
+        return {vf.index: vf.representor for vf in want.vfs if vf.representor is not None}
+    names = {index: f"{pf.netdev.name}_{index}" for index in range(want.num_vfs)}
+    return names if all(len(name) <= LONGEST_NAME for name in names.values()) else {}
+
+
+def plan_representors(pf: Pf, want: DesiredPf, count_and_mode: list[Step]) -> list[Step]:
+    """Names of the representors, where they come anew or are called otherwise and nobody uses them."""
+    names = representor_names(pf, want)
+    if not count_and_mode:
+        free = [vf for vf in pf.vfs if vf.representor is not None and not vf.representor_in_use]
+        names = {vf.index: names[vf.index] for vf in free if names.get(vf.index, vf.representor) != vf.representor}
+    if not names:
+        return []
+    why = "before virtfn touched the PF they had these" if want.release else "names that stay the same after a reboot"
+    return [steps.name_representors(pf, names, why=why)]
+
+
 def plan_count(pf: Pf, want: DesiredPf) -> list[Step]:
     """The number of VFs, where the eswitch mode stays."""
     if pf.num_vfs == want.num_vfs:
@@ -97,6 +144,24 @@ def mode_reason(pf: Pf, want: DesiredPf, mode: EswitchMode) -> str:
     if want.release:
         return f"the eswitch was in {mode} mode before virtfn touched the PF"
     return f"eswitch mode {mode} wanted, {pf.eswitch_mode} seen"
+
+
+def plan_vfs_before_mode(pf: Pf, want: DesiredPf) -> list[Step]:
+    """Number of VFs and eswitch mode in an order that most drivers take: VFs without a driver, then the mode."""
+    mode = new_mode(pf, want)
+    if mode is None:
+        return plan_count(pf, want)
+    reason = mode_reason(pf, want, mode)
+    if pf.num_vfs == want.num_vfs:
+        bound = [vf for vf in pf.vfs if vf.driver is not None]
+        taken = [steps.unbind_driver(pf, vf, why=f"VF drivers are in the way of eswitch mode {mode}") for vf in bound]
+        return [*taken, steps.set_eswitch_mode(pf, mode, why=reason)]
+    if mode is EswitchMode.SWITCHDEV:
+        return [
+            steps.set_num_vfs(pf, want.num_vfs, why=count_reason(pf, want)),
+            steps.set_eswitch_mode(pf, mode, existing=(), why=reason),
+        ]
+    return plan_mode_before_vfs(pf, want, mode, gone_why=f"VFs of {pf.eswitch_mode} mode go before the mode changes")
 
 
 def plan_mode_before_vfs(pf: Pf, want: DesiredPf, mode: EswitchMode, *, gone_why: str) -> list[Step]:

@@ -62,6 +62,8 @@ class Netdev:
     alt_names: tuple[str, ...] = ()
     phys_port_name: str | None = None
     phys_switch_id: str | None = None
+    tc_offload: bool | None = None
+    """ethtool's feature hw-tc-offload; None: the driver does not have it, or it was not asked."""
     speed_mbps: int | None = None
     """Mb/s; None when the link is down or the driver does not say."""
     bond: str | None = None
@@ -134,6 +136,8 @@ class Vf:
     """The kernel offers the VF as a vDPA management device: on its present driver a vDPA device can be made on it."""
     rdma: RdmaDevice | None = None
     """None: it has none, or another network namespace has it."""
+    representor_in_use: bool = False
+    """The representor is up or somebody's port: its name stays."""
 
     @property
     def in_userspace(self) -> bool:
@@ -159,6 +163,10 @@ class Pf:
     """Vendor and `sriov_vf_device` of the VFs to come."""
     eswitch_mode: EswitchMode | None = None
     """None: the driver has no eswitch to ask for."""
+    inline_mode: str | None = None
+    """How much of each packet VFs have to hand to the eswitch by themselves: `none`, `link`, `network`, `transport`."""
+    steering_mode: str | None = None
+    """devlink parameter `flow_steering_mode`: who writes rules into the device, `dmfs` (firmware) or `smfs`."""
     numa_node: int | None = None
     iommu_group: int | None = None
     rdma: RdmaDevice | None = None
@@ -226,6 +234,11 @@ class Platform:
     def rdma_mode(self) -> str | None:
         """`shared` or `exclusive`; None where there is no RDMA."""
         return self.rdma.mode
+
+    udev: bool = False
+    """udev runs on the host, and its rules can be written."""
+    owned_files: Mapping[str, str] = field(default_factory=dict)
+    """Files of virtfn's own for udev and systemd-networkd: digests of their texts by path."""
 
 
 @dataclass(frozen=True, slots=True)

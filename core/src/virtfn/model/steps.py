@@ -6,7 +6,7 @@ core (`virtfn.performing`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from virtfn.model.bridge_steps import BRIDGE_OPS, describe_bridge_step
@@ -25,6 +25,13 @@ UNBIND_DRIVER = "driver.unbind"
 ADD_VDPA = "vdpa.add"
 BIND_VDPA = "vdpa.bind"
 REMOVE_VDPA = "vdpa.remove"
+SET_PARAM = "devlink.set_param"
+SET_INLINE_MODE = "eswitch.set_inline_mode"
+NAME_REPRESENTORS = "eswitch.name_representors"
+SET_OFFLOAD = "link.set_offload"
+WRITE_FILE = "host.write_file"
+REMOVE_FILE = "host.remove_file"
+RELOAD_UDEV = "udev.reload"
 
 STANDARD_OPS = frozenset(
     {
@@ -41,6 +48,13 @@ STANDARD_OPS = frozenset(
         BIND_VDPA,
         REMOVE_VDPA,
         *BRIDGE_OPS,
+        SET_PARAM,
+        SET_INLINE_MODE,
+        NAME_REPRESENTORS,
+        SET_OFFLOAD,
+        WRITE_FILE,
+        REMOVE_FILE,
+        RELOAD_UDEV,
     }
 )
 """Operations that core performs. Any other op belongs to the plugin whose name stands before its dot."""
@@ -194,6 +208,63 @@ def _vdpa_step(
     )
 
 
+# --- what a PF can do besides making VFs, and files about it ---------------------------------------------------------
+
+
+def set_devlink_param(
+    pf: Pf,
+    name: str,
+    value: bool | int | str,
+    *,
+    mode: str,
+    why: str,
+    disruption: Disruption = Disruption.NONE,
+    optional: bool = False,
+) -> Step:
+    """A devlink parameter of the PF.
+
+    :param mode: when it takes effect: `runtime`, `driverinit` or `permanent`.
+    :param disruption: what has to happen for it to take effect.
+    """
+    args = {"name": name, "value": value, "mode": mode}
+    return Step(op=SET_PARAM, target=str(pf.address), args=args, disruption=disruption, why=why, optional=optional)
+
+
+def set_inline_mode(pf: Pf, mode: str, *, why: str) -> Step:
+    """The eswitch's inline mode: VFs learn of it when their driver takes them. Not every card has more than one."""
+    return Step(op=SET_INLINE_MODE, target=str(pf.address), args={"mode": mode}, why=why, optional=True)
+
+
+def set_offload(pf: Pf, enabled: bool, *, why: str) -> Step:
+    """hw-tc-offload of the PF's netdev. Not every driver has it."""
+    return Step(op=SET_OFFLOAD, target=str(pf.address), args={"enabled": enabled}, why=why, optional=True)
+
+
+def name_representors(pf: Pf, names: Mapping[int, str], *, why: str) -> Step:
+    """Names of the representors of the VFs that are to be there, by VF index, once they have come."""
+    args = {"names": {str(index): name for index, name in sorted(names.items())}}
+    return Step(op=NAME_REPRESENTORS, target=str(pf.address), args=args, why=why, optional=True)
+
+
+def write_file(target: str, path: str, text: str, *, why: str, mode: int = 0o644, optional: bool = False) -> Step:
+    """A file of virtfn's own.
+
+    :param target: the PF that it is about, or `NODE`.
+    """
+    args = {"path": path, "text": text, "mode": mode}
+    return Step(op=WRITE_FILE, target=target, args=args, why=why, optional=optional)
+
+
+def remove_file(target: str, path: str, *, why: str) -> Step:
+    """Take a file of virtfn's own away."""
+    return Step(op=REMOVE_FILE, target=target, args={"path": path}, why=why)
+
+
+def reload_udev(target: str, *, why: str) -> Step:
+    """Have udev read its rules anew; it would do so by itself, some seconds later."""
+    return Step(op=RELOAD_UDEV, target=target, why=why, optional=True)
+
+
 # --- reading steps that were planned before ------------------------------------------------------------------------
 
 
@@ -208,6 +279,17 @@ def unbound_vfs(steps: Iterable[Step], pf: Pf) -> frozenset[int]:
 
 
 # --- for people -----------------------------------------------------------------------------------------------------
+
+
+_DESCRIBED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    SET_PARAM: lambda args: f"devlink parameter {args['name']} {args['value']} ({args['mode']})",
+    SET_INLINE_MODE: lambda args: f"inline mode {args['mode']}",
+    SET_OFFLOAD: lambda args: f"hw-tc-offload {'on' if args['enabled'] else 'off'}",
+    NAME_REPRESENTORS: lambda args: f"name representors {', '.join(args['names'].values())}",
+    WRITE_FILE: lambda args: f"write {args['path']}",
+    REMOVE_FILE: lambda args: f"remove {args['path']}",
+    RELOAD_UDEV: lambda _: "have udev read its rules anew",
+}
 
 
 def describe(step: Step) -> str:
@@ -236,6 +318,8 @@ def describe(step: Step) -> str:
         return f"{vf}bind vDPA device to {args['driver'] or 'no driver'}"
     if step.op == REMOVE_VDPA:
         return f"{vf}remove vDPA device"
+    if step.op in _DESCRIBED:
+        return _DESCRIBED[step.op](args)
     words = []
     if step.op == SET_LINK:
         words += [f"MTU {args['mtu']}"] if args.get("mtu") is not None else []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 
-from virtfn.errors import ContractViolation, KernelRefused, NotEffective
-from virtfn.host.api import Host
+from virtfn.errors import CommandFailed, ContractViolation, KernelRefused, NotEffective, WaitTimeout
+from virtfn.host.api import Host, ParamMode
 from virtfn.model import EswitchMode, OutcomeStatus, PciAddress, Step, steps
 from virtfn.performing.bridges import BRIDGE_ARGUMENTS, BRIDGE_OPERATIONS
 from virtfn.performing.rdma import RDMA_ARGUMENTS, RDMA_OPERATIONS
@@ -98,6 +98,53 @@ def _remove_vdpa(step: Step, host: Host) -> Done:
     return _DONE
 
 
+def _set_param(step: Step, host: Host) -> Done:
+    args = step.args
+    host.set_devlink_param(PciAddress.parse(step.target), args["name"], args["value"], mode=ParamMode(args["mode"]))
+    return _DONE
+
+
+def _set_inline_mode(step: Step, host: Host) -> Done:
+    host.set_inline_mode(PciAddress.parse(step.target), step.args["mode"])
+    return _DONE
+
+
+def _name_representors(step: Step, host: Host) -> Done:
+    names = {int(index): name for index, name in step.args["names"].items()}
+    try:
+        kept = host.name_representors(PciAddress.parse(step.target), names)
+    except WaitTimeout as error:
+        if step.optional:
+            return OutcomeStatus.SKIPPED, str(error)
+        raise
+    return OutcomeStatus.DONE, "; ".join(kept)
+
+
+def _set_offload(step: Step, host: Host) -> Done:
+    host.set_tc_offload(PciAddress.parse(step.target), bool(step.args["enabled"]))
+    return _DONE
+
+
+def _write_file(step: Step, host: Host) -> Done:
+    host.write_file(step.args["path"], step.args["text"], mode=step.args.get("mode", 0o644))
+    return _DONE
+
+
+def _remove_file(step: Step, host: Host) -> Done:
+    host.remove_file(step.args["path"])
+    return _DONE
+
+
+def _reload_udev(step: Step, host: Host) -> Done:
+    try:
+        host.reload_udev()
+    except CommandFailed as error:
+        if step.optional:
+            return OutcomeStatus.SKIPPED, str(error)
+        raise
+    return _DONE
+
+
 _OPERATIONS: Mapping[str, Callable[[Step, Host], Done]] = {
     **RDMA_OPERATIONS,
     steps.LOAD_MODULE: _load_module,
@@ -112,6 +159,13 @@ _OPERATIONS: Mapping[str, Callable[[Step, Host], Done]] = {
     steps.ADD_VDPA: _add_vdpa,
     steps.BIND_VDPA: _bind_vdpa,
     steps.REMOVE_VDPA: _remove_vdpa,
+    steps.SET_PARAM: _set_param,
+    steps.SET_INLINE_MODE: _set_inline_mode,
+    steps.NAME_REPRESENTORS: _name_representors,
+    steps.SET_OFFLOAD: _set_offload,
+    steps.WRITE_FILE: _write_file,
+    steps.REMOVE_FILE: _remove_file,
+    steps.RELOAD_UDEV: _reload_udev,
 }
 
 
@@ -136,4 +190,11 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     steps.ADD_VDPA: ("vf",),
     steps.BIND_VDPA: ("vf", "driver"),
     steps.REMOVE_VDPA: ("vf",),
+    steps.SET_PARAM: ("name", "value", "mode"),
+    steps.SET_INLINE_MODE: ("mode",),
+    steps.NAME_REPRESENTORS: ("names",),
+    steps.SET_OFFLOAD: ("enabled",),
+    steps.WRITE_FILE: ("path", "text"),
+    steps.REMOVE_FILE: ("path",),
+    steps.RELOAD_UDEV: (),
 }

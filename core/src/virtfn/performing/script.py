@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping
 
 from virtfn.model import Inventory, PciAddress, Pf, Plan, Step, steps
+from virtfn.performing import script_features
 from virtfn.performing.bridges import BRIDGE_SHELL
 from virtfn.performing.rdma import RDMA_SHELL
 
@@ -17,10 +18,13 @@ set -eu
 pci=/sys/bus/pci/devices
 # address of a VF: vf PF INDEX
 vf() { basename "$(readlink -e "$pci/$1/virtfn$2")"; }
-# name of a function's netdev, waited for: netdev ADDRESS
+{helpers}# name of a function's own netdev, waited for: netdev ADDRESS
 netdev() {
     tries=0
-    until ls "$pci/$1/net" 2>/dev/null | head -n 1 | grep .; do
+    while :; do
+        for name in "$pci/$1"/net/*; do
+            [ -e "$name" ] && ! is_representor "${name##*/}" && { echo "${name##*/}"; return; }
+        done
         tries=$((tries + 1)); [ "$tries" -le 100 ] || { echo "$1: no netdev" >&2; return 1; }
         sleep 0.1
     done
@@ -39,7 +43,8 @@ vdpa_of() {
 
 def shell_script(plan: Plan, inventory: Inventory) -> str:
     """The script. A plugin's own step has no shell form: the script then stops there and says so."""
-    lines = [_PREAMBLE.replace("{title}", f"{len(plan.steps)} steps, disruption {plan.disruption.name}")]
+    title = f"{len(plan.steps)} steps, disruption {plan.disruption.name}"
+    lines = [_PREAMBLE.replace("{title}", title).replace("{helpers}", script_features.HELPERS)]
     for problem in plan.problems:
         lines.append(f"# {problem.severity}: {_comment(str(problem))}")
     for number, step in enumerate(plan.steps, start=1):
@@ -189,4 +194,11 @@ _SHELL: Mapping[str, Callable[[Step, Pf | None], list[str]]] = {
     steps.ADD_VDPA: _add_vdpa,
     steps.BIND_VDPA: _bind_vdpa,
     steps.REMOVE_VDPA: _remove_vdpa,
+    steps.SET_PARAM: script_features.set_param,
+    steps.SET_INLINE_MODE: script_features.set_inline_mode,
+    steps.NAME_REPRESENTORS: script_features.name_representors,
+    steps.SET_OFFLOAD: script_features.set_offload,
+    steps.WRITE_FILE: script_features.write_file,
+    steps.REMOVE_FILE: script_features.remove_file,
+    steps.RELOAD_UDEV: script_features.reload_udev,
 }

@@ -58,6 +58,7 @@ class FakeHost:
         autoload: bool = True,
         release: str = RELEASE,
         seed: int = 1,
+        udev: bool = False,
     ) -> None:
         """An empty machine.
 
@@ -69,6 +70,7 @@ class FakeHost:
         :param autoload: whether udev loads the drivers of VFs.
         :param release: `uname -r`.
         :param seed: of random addresses.
+        :param udev: whether udev takes rules. That it keeps to them is not simulated.
         """
         self._temporary = temporary_folder() if root is None else None
         self.root = Path(self._temporary.name) if self._temporary else Path(root or "")
@@ -94,6 +96,9 @@ class FakeHost:
         )
         """What `virtfn.host.machine.Machine` stands on."""
         self._tree.folder("sys/class/net")
+        if udev:
+            self._tree.folder("etc/udev/rules.d")
+            self._tree.plain("run/udev/control", "")
         self._tree.file("proc/sys/kernel/osrelease", f"{release}\n")
         self._boots = 0
         self._seed = seed
@@ -345,6 +350,12 @@ class FakeHost:
         prefixes = tuple(leaving_out)
         modules = self.model.modules
         state: dict[str, dict[str, Any]] = {"node": {"modules": sorted(modules.loaded - modules.by_udev)}}
+        state["node"]["files"] = {
+            f"{folder}/{name}": self._tree.read(f"{folder}/{name}")
+            for folder in ("etc/udev/rules.d", "etc/systemd/network")
+            for name in self._tree.listdir(folder)
+            if not any(prefix in name for prefix in prefixes)
+        }
         for name, function in sorted(self.model.pci.functions.items()):
             owner = function.physfn.name if function.physfn else name
             if not owner.startswith(prefixes) or not prefixes:
@@ -369,6 +380,7 @@ def _state(function: PciFunction) -> dict[str, Any]:
         "driver_override": function.override,
         "mtu": netdev.mtu if netdev else None,
         "up": netdev.up if netdev else None,
+        "tc_offload": netdev.tc_offload if netdev else None,
     }
     if function.physfn is None:
         state["name"] = netdev.name if netdev else None

@@ -182,6 +182,8 @@ def _put_back(machine: Machine, pf: Pf, was: Pf) -> None:
         machine.set_num_vfs(pf.address, 0)
     if not same_mode:
         machine.set_eswitch_mode(pf.address, was.eswitch_mode or EswitchMode.LEGACY)
+    if was.netdev is not None and was.netdev.tc_offload is not None:
+        machine.set_tc_offload(pf.address, was.netdev.tc_offload)
     if was.netdev is not None:
         machine.set_link(pf.address, up=True)
         machine.set_num_vfs(pf.address, was.num_vfs)

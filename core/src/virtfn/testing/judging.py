@@ -38,6 +38,9 @@ def _pf(pf: Pf) -> dict[str, Any]:
         "num_vfs": pf.num_vfs,
         "drivers_autoprobe": pf.drivers_autoprobe,
         "eswitch_mode": pf.eswitch_mode,
+        "tc_offload": pf.netdev.tc_offload if pf.netdev else None,
+        "inline_mode": pf.inline_mode,
+        "steering_mode": pf.steering_mode,
     }
 
 
@@ -115,6 +118,8 @@ def _unmet_pf(was: Pf, want: DesiredPf, pf: Pf) -> list[str]:
     mode = want.eswitch_mode or EswitchMode.LEGACY
     if pf.eswitch_mode not in (None, mode):
         found.append(f"eswitch mode {mode} wanted, it is in {pf.eswitch_mode}")
+    if mode is EswitchMode.SWITCHDEV and pf.netdev is not None and pf.netdev.tc_offload is False:
+        found.append("hw-tc-offload is off in switchdev mode")
     if was.netdev is not None and pf.netdev is None:
         found.append("its netdev is gone")
     if was.netdev is not None and pf.netdev is not None:

@@ -45,6 +45,21 @@ class SwitchId(StrEnum):
     """PCI device serial number (ice, bnxt)."""
 
 
+class TcOffload(StrEnum):
+    """ethtool's hw-tc-offload of a PF's netdev, as the machine boots."""
+
+    ABSENT = "absent"
+    OFF = "off"
+    ON = "on"
+    SWITCHDEV = "switchdev"
+    """There is none in legacy mode."""
+
+    @property
+    def in_legacy(self) -> bool | None:
+        """Whether it is on at boot; None: it is not there."""
+        return {TcOffload.OFF: False, TcOffload.ON: True}.get(self)
+
+
 @dataclass(frozen=True, slots=True)
 class PciFacts:
     """What configuration space says of a PF."""
@@ -94,6 +109,7 @@ class PortFacts:
     mac_prefix: _Prefix = "02:00:00"
     phys_port_name: bool = False
     switch_id: SwitchId | None = None
+    tc_offload: TcOffload = TcOffload.ABSENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +169,8 @@ class DevlinkFacts:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     params: Mapping[str, ParamFacts] = field(default_factory=dict)
     """Of each PF."""
+    inline_mode: str = ""
+    """Of the eswitch; empty: the driver does not say."""
     serial_number: str = ""
     fixed: Mapping[str, str] = field(default_factory=dict)
     running: Mapping[str, str] = field(default_factory=dict)

@@ -125,11 +125,15 @@ class _Files(_Part):
             Access("write_slow", path, text, True), lambda: self._kernel.files.write_slow(path, text, timeout=timeout)
         )
 
-    def replace(self, path: str, text: str) -> None:
-        self._watch.meet(Access("replace", path, text, True), lambda: self._kernel.files.replace(path, text))
+    def replace(self, path: str, text: str, *, mode: int = 0o644) -> None:
+        access = Access("replace", path, text, True)
+        self._watch.meet(access, lambda: self._kernel.files.replace(path, text, mode=mode))
 
     def remove(self, path: str) -> None:
         self._watch.meet(Access("remove", path, None, True), lambda: self._kernel.files.remove(path))
+
+    def writable(self, path: str) -> bool:
+        return self._watch.meet(Access("writable", path), lambda: self._kernel.files.writable(path))
 
     def exists(self, path: str) -> bool:
         return self._watch.meet(Access("exists", path), lambda: self._kernel.files.exists(path))
@@ -159,6 +163,10 @@ class _Links(_Part):
         access = Access("set_link", f"link {ifindex}", value, True)
         self._watch.meet(access, lambda: self._kernel.links.set_link(ifindex, mtu=mtu, up=up))
 
+    def rename(self, ifindex: int, name: str) -> None:
+        access = Access("rename", f"link {ifindex}", name, True)
+        self._watch.meet(access, lambda: self._kernel.links.rename(ifindex, name))
+
     def set_vf(self, ifindex: int, index: int, settings: Mapping[str, Any]) -> None:
         access = Access("set_vf", f"link {ifindex}", {"vf": index, **settings}, True)
         self._watch.meet(access, lambda: self._kernel.links.set_vf(ifindex, index, settings))
@@ -174,6 +182,14 @@ class _Devlink(_Part):
     def set_eswitch_mode(self, handle: tuple[str, str], mode: EswitchMode) -> None:
         access = Access("set_eswitch_mode", "/".join(handle), mode, True)
         self._watch.meet(access, lambda: self._kernel.devlink.set_eswitch_mode(handle, mode))
+
+    def inline_mode(self, handle: tuple[str, str]) -> str | None:
+        access = Access("inline_mode", "/".join(handle))
+        return self._watch.meet(access, lambda: self._kernel.devlink.inline_mode(handle))
+
+    def set_inline_mode(self, handle: tuple[str, str], mode: str) -> None:
+        access = Access("set_inline_mode", "/".join(handle), mode, True)
+        self._watch.meet(access, lambda: self._kernel.devlink.set_inline_mode(handle, mode))
 
     def info(self, handle: tuple[str, str]) -> DevlinkInfo | None:
         return self._watch.meet(Access("info", "/".join(handle)), lambda: self._kernel.devlink.info(handle))
@@ -209,6 +225,14 @@ class _Ethtool(_Part):
 
     def driver_info(self, netdev: str) -> Mapping[str, str]:
         return self._watch.meet(Access("driver_info", netdev), lambda: self._kernel.ethtool.driver_info(netdev))
+
+    def feature(self, netdev: str, name: str) -> bool | None:
+        access = Access("feature", netdev, name)
+        return self._watch.meet(access, lambda: self._kernel.ethtool.feature(netdev, name))
+
+    def set_feature(self, netdev: str, name: str, enabled: bool) -> None:
+        access = Access("set_feature", netdev, {name: enabled}, True)
+        self._watch.meet(access, lambda: self._kernel.ethtool.set_feature(netdev, name, enabled))
 
 
 class _Rdma(_Part):

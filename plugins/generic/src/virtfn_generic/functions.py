@@ -10,28 +10,9 @@
 
 from __future__ import annotations
 
-from virtfn.model import DesiredPf, EswitchMode, Pf, Step, functions, steps
+from virtfn.model import DesiredPf, Pf, Step, functions
 
 
 def plan_pf(pf: Pf, want: DesiredPf) -> list[Step]:
     """All steps of one PF, without those of its VFs."""
-    return functions.plan_pf(pf, want, _plan_count_and_mode(pf, want))
-
-
-def _plan_count_and_mode(pf: Pf, want: DesiredPf) -> list[Step]:
-    mode = functions.new_mode(pf, want)
-    if mode is None:
-        return functions.plan_count(pf, want)
-    reason = functions.mode_reason(pf, want, mode)
-    if pf.num_vfs == want.num_vfs:
-        bound = [vf for vf in pf.vfs if vf.driver is not None]
-        taken = [steps.unbind_driver(pf, vf, why=f"VF drivers are in the way of eswitch mode {mode}") for vf in bound]
-        return [*taken, steps.set_eswitch_mode(pf, mode, why=reason)]
-    if mode is EswitchMode.SWITCHDEV:
-        return [
-            steps.set_num_vfs(pf, want.num_vfs, why=functions.count_reason(pf, want)),
-            steps.set_eswitch_mode(pf, mode, existing=(), why=reason),
-        ]
-    return functions.plan_mode_before_vfs(
-        pf, want, mode, gone_why=f"VFs of {pf.eswitch_mode} mode go before the mode changes"
-    )
+    return functions.plan_pf(pf, want, functions.plan_vfs_before_mode(pf, want))

@@ -1,11 +1,12 @@
-"""The hooks: which cards there are and which function is one. Everything else is left to the generic plugin."""
+"""The hooks. What is not here (VFs) is left to the generic plugin."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from virtfn import Plugin, hookimpl
-from virtfn.model import Claim, DeviceModel, Pf, Refusal
+from virtfn.model import Adapter, Claim, DesiredAdapter, DeviceModel, Pf, Problem, Refusal, Step
+from virtfn_mellanox.functions import plan_pf, problems_of
 from virtfn_mellanox.tables import DEVICES, VENDOR, VF_DEVICES
 
 
@@ -27,3 +28,13 @@ class MellanoxPlugin(Plugin):
         if not device.total_vfs and device.id.vendor == VENDOR and device.id.device in VF_DEVICES:
             return Refusal(f"{device.id} is a VF whose PF is on another machine")
         return None
+
+    @hookimpl
+    def plan_functions(self, adapter: Adapter, desired: DesiredAdapter) -> Sequence[Step]:
+        """See `virtfn_mellanox.functions`."""
+        return tuple(step for want in desired.pfs if (pf := adapter.pf(want.address)) for step in plan_pf(pf, want))
+
+    @hookimpl
+    def validate(self, adapter: Adapter, desired: DesiredAdapter) -> Sequence[Problem]:
+        """See `virtfn_mellanox.functions`."""
+        return tuple(p for want in desired.pfs if (pf := adapter.pf(want.address)) for p in problems_of(pf, want))

@@ -80,6 +80,10 @@ class Netdev:
     of_vdpa: bool = False
     """It is that of a vDPA device on the function."""
     alt_names: tuple[str, ...] = ()
+    tc_offload: bool | None = None
+    """ethtool's feature; None: the driver does not have it."""
+    master: int | None = None
+    """ifindex of what it is a port of."""
     folder: str = ""
     """Below which `net/<name>` stands; empty while it is in another network namespace."""
     partner: bool = True
@@ -122,6 +126,8 @@ class PciFunction:
     rdma: str | None = None
     """Name of its RDMA device."""
     eswitch_mode: EswitchMode = EswitchMode.LEGACY
+    inline_mode: str | None = None
+    """As it was set; None: as it is at boot."""
     params: dict[tuple[str, ParamMode], ParamValue] = field(default_factory=dict)
     """devlink parameters that were set since the machine booted."""
     bus_number: int = 0

@@ -39,7 +39,7 @@ class FakeFiles:
         call = Call("write", _plain(path), text)
         self.calls.perform(call, lambda: self.model.tree.write(path, text), writes=True, timeout=timeout)
 
-    def replace(self, path: str, text: str) -> None:
+    def replace(self, path: str, text: str, *, mode: int = 0o644) -> None:  # noqa: ARG002 - a simulated file has none
         """See `Files`."""
         call = Call("replace", _plain(path), text)
         self.calls.perform(call, lambda: self.model.tree.plain(_plain(path), text), writes=True)
@@ -47,6 +47,10 @@ class FakeFiles:
     def remove(self, path: str) -> None:
         """See `Files`."""
         self.calls.perform(Call("remove", _plain(path)), lambda: self.model.tree.remove(_plain(path)), writes=True)
+
+    def writable(self, path: str) -> bool:
+        """See `Files`."""
+        return bool(self.calls.perform(Call("writable", _plain(path)), lambda: self.model.tree.exists(path)))
 
     def exists(self, path: str) -> bool:
         """See `Files`."""
@@ -111,6 +115,14 @@ class FakeLinks:
         value = {key: value for key, value in (("mtu", mtu), ("up", up)) if value is not None}
         self.calls.perform(Call("set_link", self._name(ifindex), value), write, writes=True)
 
+    def rename(self, ifindex: int, name: str) -> None:
+        """See `Links`."""
+
+        def write() -> None:
+            self.model.net.rename(self.model.net.by_index(ifindex), name)
+
+        self.calls.perform(Call("rename", self._name(ifindex), name), write, writes=True)
+
     def set_vf(self, ifindex: int, index: int, settings: Mapping[str, Any]) -> None:
         """See `Links`."""
 
@@ -167,6 +179,27 @@ class FakeDevlink:
             function.driver.set_eswitch_mode(function, mode)
 
         self.calls.perform(Call("set_eswitch_mode", "/".join(handle), mode), write, writes=True)
+
+    def inline_mode(self, handle: tuple[str, str]) -> str | None:
+        """See `Devlink`."""
+
+        def look() -> str | None:
+            function = self._find(handle)
+            driver = None if function is None else function.driver
+            return None if function is None or driver is None else driver.inline_mode(function)
+
+        return self.calls.perform(Call("inline_mode", "/".join(handle)), look)
+
+    def set_inline_mode(self, handle: tuple[str, str], mode: str) -> None:
+        """See `Devlink`."""
+
+        def write() -> None:
+            function = self._find(handle)
+            if function is None or function.driver is None:
+                raise oserror(errno.ENODEV)
+            function.driver.set_inline_mode(function, mode)
+
+        self.calls.perform(Call("set_inline_mode", "/".join(handle), mode), write, writes=True)
 
     def info(self, handle: tuple[str, str]) -> DevlinkInfo | None:
         """See `Devlink`."""
@@ -229,6 +262,25 @@ class FakeEthtool:
 
         return self.calls.perform(Call("driver_info", netdev), look) or {}
 
+    def feature(self, netdev: str, name: str) -> bool | None:
+        """See `Ethtool`: hw-tc-offload is the only one that there is."""
+
+        def look() -> bool | None:
+            return self.model.net.by_name(netdev).tc_offload if name == "hw-tc-offload" else None
+
+        return self.calls.perform(Call("feature", netdev, name), look)
+
+    def set_feature(self, netdev: str, name: str, enabled: bool) -> None:
+        """See `Ethtool`."""
+
+        def write() -> None:
+            found = self.model.net.by_name(netdev)
+            if found.tc_offload is None or name != "hw-tc-offload":
+                raise oserror(errno.EOPNOTSUPP)
+            found.tc_offload = enabled
+
+        self.calls.perform(Call("set_feature", netdev, {name: enabled}), write, writes=True)
+
 
 @dataclass(frozen=True, slots=True)
 class FakeProcesses:
@@ -286,6 +338,7 @@ class FakeCommands:
         self._calls = calls
         self._release = release
         self._programs: dict[str, tuple[Program, Callable[[tuple[str, ...]], bool]]] = {}
+        self.install("udevadm", self._udevadm, writes=lambda _: False)
         self.install("modprobe", self._modprobe, writes=lambda argv: not {"-n", "--dry-run", "--show"} & set(argv))
 
     def install(self, name: str, program: Program, *, writes: Callable[[tuple[str, ...]], bool]) -> None:
@@ -308,6 +361,11 @@ class FakeCommands:
             return CommandResult(words, 0, answer or "", "")
         result: CommandResult = answer
         return result
+
+    def _udevadm(self, argv: tuple[str, ...]) -> CommandResult:
+        if not self._model.tree.exists("run/udev/control"):
+            return CommandResult(argv, 1, "", "Failed to send reload request: No such file or directory\n")
+        return CommandResult(argv, 0, "", "")
 
     def _modprobe(self, argv: tuple[str, ...]) -> CommandResult:
         modules = [word for word in argv[1:] if not word.startswith("-")]

@@ -73,6 +73,15 @@ class NetCore:
         if netdev.folder:
             self._tree.refresh(f"{netdev.folder}/net/{netdev.name}")
 
+    def rename(self, netdev: Netdev, name: str) -> None:
+        """Its folder moves along. OSError(EEXIST) when another netdev has the name."""
+        if any(other is not netdev and name in (other.name, *other.alt_names) for other in self.devices.values()):
+            raise oserror(errno.EEXIST)
+        self._tree.remove(f"sys/class/net/{netdev.name}")
+        self._tree.remove(f"{netdev.folder}/net/{netdev.name}")
+        netdev.name = name
+        self._publish(netdev)
+
     def restart(self) -> None:
         """Numbers and kernel names begin anew with the machine."""
         self._ifindex = 1
@@ -123,6 +132,7 @@ class NetCore:
             alt_names=netdev.alt_names,
             phys_port_name=netdev.phys_port_name,
             phys_switch_id=netdev.phys_switch_id,
+            master=netdev.master,
         )
 
     # --- files --------------------------------------------------------------------------------------------------------

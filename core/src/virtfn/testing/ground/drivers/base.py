@@ -115,6 +115,14 @@ class Driver:
         """OSError as the driver refuses, with the text it gives."""
         raise oserror(errno.EOPNOTSUPP)
 
+    def inline_mode(self, function: PciFunction) -> str | None:
+        """Of the eswitch; None without one."""
+        return None
+
+    def set_inline_mode(self, function: PciFunction, mode: str) -> None:
+        """OSError as the driver refuses."""
+        raise oserror(errno.EOPNOTSUPP)
+
     def devlink_info(self, function: PciFunction) -> DevlinkInfo:
         """Driver, serial number and versions; a VF has no versions."""
         if function.physfn is not None:
@@ -224,6 +232,7 @@ class NicDriver(Driver):
             alt_names=() if is_vf else names.pf_alt_names(card, function.port),
             phys_switch_id=None if is_vf or infiniband else self.switch_id(function),
             partner=card.quirks.link_partner,
+            tc_offload=None if is_vf or infiniband else ports.tc_offload.in_legacy,
         )
         net.add(netdev, folder=folder or function.folder)
 

@@ -9,6 +9,7 @@ from virtfn.testing.ground import names
 from virtfn.testing.ground.blocking import Steps
 from virtfn.testing.ground.card import Netdev, PciFunction
 from virtfn.testing.ground.drivers.base import NicDriver, VfOperation
+from virtfn.testing.profiles import TcOffload
 
 
 class SwitchdevDriver(NicDriver):
@@ -19,6 +20,9 @@ class SwitchdevDriver(NicDriver):
         VfOperation.PORT_GUID,
     }
     vf_operations = all_operations
+
+    offloads_in_switchdev: ClassVar[bool] = False
+    """Whether hw-tc-offload goes on by itself with the mode; that it goes off again is not known of any driver."""
 
     def has_devlink(self, function: PciFunction) -> bool:
         """PFs only."""
@@ -37,8 +41,12 @@ class SwitchdevDriver(NicDriver):
         return made
 
     def change_mode(self, pf: PciFunction, mode: EswitchMode) -> None:
-        """The uplink netdev stays as it is; the representors come or go."""
+        """The uplink netdev stays as it is but for its features; the representors come or go."""
         pf.eswitch_mode = mode
+        if pf.netdev is not None and mode is EswitchMode.SWITCHDEV and self.offloads_in_switchdev:
+            pf.netdev.tc_offload = True
+        elif pf.netdev is not None and pf.card.profile.ports.tc_offload is TcOffload.SWITCHDEV:
+            pf.netdev.tc_offload = None
         if mode is EswitchMode.SWITCHDEV:
             self.add_representors(pf)
         else:

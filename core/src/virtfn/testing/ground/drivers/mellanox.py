@@ -22,6 +22,7 @@ class Mlx5Core(SwitchdevDriver):
     """The mode can change with VFs there, as long as no driver has them; PFs and VFs have devlink instances."""
 
     rdma_module = "mlx5_ib"
+    offloads_in_switchdev = True
     infiniband_operations = frozenset({VfOperation.LINK_STATE, VfOperation.NODE_GUID, VfOperation.PORT_GUID})
 
     def operations(self, pf: PciFunction) -> frozenset[VfOperation]:
@@ -121,6 +122,18 @@ class Mlx5Core(SwitchdevDriver):
             self.machine.log(f"mlx5_core {function.name}: E-Switch: Failed to create slow path FDB Table err -22")
             raise oserror(errno.EINVAL, "mlx5_core: Failed setting eswitch to offloads")
         self.change_mode(function, mode)
+
+    def inline_mode(self, function: PciFunction) -> str | None:
+        """As the profile says, or as it was set."""
+        self._require_eswitch(function)
+        return function.inline_mode or function.card.profile.devlink.inline_mode or None
+
+    def set_inline_mode(self, function: PciFunction, mode: str) -> None:
+        """Cards that need none take only that."""
+        self._require_eswitch(function)
+        if (mode == "none") is not (function.card.profile.devlink.inline_mode == "none"):
+            raise oserror(errno.EOPNOTSUPP, "mlx5_core: Inline mode can't be set")
+        function.inline_mode = mode
 
     def check_param(self, function: PciFunction, name: str, value: ParamValue) -> None:
         """Flow steering cannot change in switchdev mode, and not every card can do it in software."""

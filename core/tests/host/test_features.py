@@ -1,0 +1,184 @@
+"""Offload, inline mode, representors' names and virtfn's own files, on the simulated ground; ethtool on this kernel."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from virtfn.errors import CommandFailed, KernelRefused, NotEffective, NotPermitted, WaitTimeout
+from virtfn.host.ethtool import IoctlEthtool
+from virtfn.host.files import HostFiles
+from virtfn.host.kernel import LinkInfo
+from virtfn.host.machine import Machine
+from virtfn.host.owned_files import digest_of
+from virtfn.host.representors import keeps_name, representors_of
+from virtfn.model import EswitchMode, PciAddress
+from virtfn.model.owned_files import MARK, rules_path
+from virtfn.testing.fakehost import FakeHost
+
+PF = PciAddress.parse("0000:3b:00.0")
+RULES = rules_path(PF)
+TEXT = f"# {MARK}: a test\n"
+
+
+@pytest.fixture
+def host() -> Iterator[FakeHost]:
+    with FakeHost(udev=True) as made:
+        yield made
+
+
+@pytest.fixture
+def machine(host: FakeHost) -> Machine:
+    return Machine(host.kernel)
+
+
+def link(
+    name: str, port: str | None, *, switch: str | None = "aa", up: bool = False, master: int | None = None
+) -> LinkInfo:
+    return LinkInfo(7, name, "02:00:00:00:00:01", 1500, up, phys_port_name=port, phys_switch_id=switch, master=master)
+
+
+# --- representors -----------------------------------------------------------------------------------------------------
+
+
+def test_representors_are_told_by_port_and_switch() -> None:
+    uplink = link("ens1f0np0", "p0")
+    links = [
+        uplink,
+        link("ens1f0np0_0", "pf0vf0"),
+        link("eth3", "pf0vf1"),
+        link("other", "pf1vf2"),
+        link("elsewhere", "pf0vf2", switch="bb"),
+        link("dpu", "c1pf0vf3"),
+        link("far", "c1pf0vf1"),
+        link("sf", "pf0sf4"),
+    ]
+    found = representors_of(uplink, {one.name: one for one in links})
+    assert {index: one.name for index, one in found.items()} == {0: "ens1f0np0_0", 1: "eth3", 3: "dpu"}
+    assert representors_of(link("eth0", None), {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "kept"),
+    [
+        (link("eth3", "pf0vf1"), False),
+        (link("eth3", "pf0vf1", up=True), True),
+        (link("eth3", "pf0vf1", master=9), True),
+        (link("0123456789ab_h", "pf0vf1"), True),
+    ],
+)
+def test_who_keeps_a_name(one: LinkInfo, kept: bool) -> None:
+    assert keeps_name(one) is kept
+
+
+def test_naming(host: FakeHost, machine: Machine) -> None:
+    host.add_card("connectx-6dx", address="0000:3b:00", names=["p0", "p1"], up=True)
+    machine.set_num_vfs(PF, 2, probe=False)
+    with pytest.raises(WaitTimeout, match="representors of 2 VFs"):
+        machine.name_representors(PF, {0: "p0_0", 1: "p0_1"})
+    machine.set_eswitch_mode(PF, EswitchMode.SWITCHDEV)
+    assert machine.name_representors(PF, {0: "p0_0", 1: "p0_1"}) == ()
+    assert [vf.representor for vf in machine.pf(PF).vfs] == ["p0_0", "p0_1"]
+    with pytest.raises(KernelRefused, match="cannot rename p0_0 to p1"):
+        machine.name_representors(PF, {0: "p1"})
+    host.kernel.links.set_link(host.kernel.links.link("p0_0").ifindex, up=True)
+    assert machine.name_representors(PF, {0: "new", 1: "p0_1"}) == ("p0_0, that of VF 0, is in use and keeps its name",)
+    fault = host.fail("rename *", lie=True)
+    with pytest.raises(KernelRefused, match="cannot rename p0_1"):
+        machine.name_representors(PF, {1: "new"})
+    fault.clear()
+
+
+# --- offload and inline mode ------------------------------------------------------------------------------------------
+
+
+def test_offload(host: FakeHost, machine: Machine) -> None:
+    host.add_card("connectx-5", address="0000:3b:00", up=True)
+    host.add_card("82576", address="0000:5e:00", up=True)
+    machine.set_tc_offload(PF, True)
+    netdev = machine.pf(PF).netdev
+    assert netdev is not None
+    assert netdev.tc_offload is True
+    host.fail("set_feature *", lie=True)
+    with pytest.raises(NotEffective, match="cannot switch hw-tc-offload off"):
+        machine.set_tc_offload(PF, False)
+    with pytest.raises(KernelRefused, match="does not offer it") as refused:
+        machine.set_tc_offload(PciAddress.parse("0000:5e:00.0"), True)
+    assert refused.value.errno == errno.EOPNOTSUPP
+
+
+def test_inline_mode(host: FakeHost, machine: Machine) -> None:
+    host.add_card("connectx-4lx", address="0000:3b:00", up=True)
+    host.add_card("connectx-5", address="0000:5e:00", up=True)
+    machine.set_inline_mode(PF, "transport")
+    assert machine.pf(PF).inline_mode == "transport"
+    with pytest.raises(KernelRefused, match="Inline mode can't be set"):
+        machine.set_inline_mode(PciAddress.parse("0000:5e:00.0"), "transport")
+
+
+def test_this_kernels_features() -> None:
+    ethtool = IoctlEthtool()
+    assert ethtool.feature("lo", "no-such-feature") is None
+    assert ethtool.feature("lo", "loopback") in (True, None)
+    assert ethtool.feature("lo", "tx-scatter-gather") is True
+    with pytest.raises(OSError, match="no feature"):
+        ethtool.set_feature("lo", "no-such-feature", True)
+    with pytest.raises(OSError, match="No such device"):
+        ethtool.feature("virtfn-nothing", "loopback")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_own_files(host: FakeHost, machine: Machine) -> None:
+    assert machine.platform().udev
+    machine.write_file(RULES, TEXT)
+    assert machine.platform().owned_files == {RULES: digest_of(TEXT)}
+    machine.remove_file(RULES)
+    machine.remove_file(RULES)
+    assert machine.platform().owned_files == {}
+    machine.reload_udev()
+
+
+def test_only_own_files_in_own_places(host: FakeHost, machine: Machine) -> None:
+    for path in ("/etc/passwd", "/etc/udev/rules.d/70-x.rules", "/etc/udev/rules.d/10-virtfn-../../x.rules"):
+        with pytest.raises(NotPermitted, match="keeps no files there"):
+            machine.write_file(path, TEXT)
+        with pytest.raises(NotPermitted, match="keeps no files there"):
+            machine.remove_file(path)
+    with pytest.raises(NotPermitted, match="does not say"):
+        machine.write_file(RULES, "# mine\n")
+    (host.root / RULES.lstrip("/")).write_text("# an administrator's\n")
+    assert machine.platform().owned_files == {}
+    for call in (lambda: machine.write_file(RULES, TEXT), lambda: machine.remove_file(RULES)):
+        with pytest.raises(NotPermitted, match="is not virtfn's"):
+            call()
+
+
+def test_a_host_without_udev() -> None:
+    with FakeHost() as host:
+        machine = Machine(host.kernel)
+        assert not machine.platform().udev
+        with pytest.raises(CommandFailed, match="udevadm control --reload failed"):
+            machine.reload_udev()
+
+
+def test_replacing_a_real_file(tmp_path: Path) -> None:
+    with HostFiles(tmp_path) as files:
+        files.replace("/etc/some/file", "one\n", mode=0o600)
+        files.replace("etc/some/file", "two\n", mode=0o755)
+        path = tmp_path / "etc/some/file"
+        assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("two\n", 0o755)
+        assert [one.name for one in path.parent.iterdir()] == ["file"]
+        assert files.writable("etc/some")
+        assert not files.writable("etc/nothing")
+        files.remove("etc/some/file")
+        files.remove("etc/some/file")
+        assert not path.exists()
+        (tmp_path / "etc/some/file.virtfn-new").symlink_to("/etc/passwd")
+        with pytest.raises(OSError, match="symbolic links"):
+            files.replace("etc/some/file", "three\n", mode=0o644)
