@@ -32,6 +32,8 @@ from virtfn.registry import Registry
 Make = Callable[..., Pf]
 MakeVf = Callable[..., Vf]
 SWITCHDEV = EswitchMode.SWITCHDEV
+OTHERS = (steps.SET_OFFLOAD, steps.NAME_REPRESENTORS)
+"""Steps of switchdev mode that have nothing to do with vDPA."""
 
 
 def group(vdpa_type: str | None, first: int = 0, last: int = 0, **more: object) -> VfGroup:
@@ -59,7 +61,7 @@ def switchdev(pf: Make) -> Callable[..., Pf]:
 
 def told(plan: Plan) -> list[str]:
     assert plan.problems == ()
-    return [steps.describe(step) for step in plan.steps if not step.op.startswith("vf.")]
+    return [steps.describe(step) for step in plan.steps if step.op not in OTHERS and not step.op.startswith("vf.")]
 
 
 def losing(plan: Plan) -> list[str]:

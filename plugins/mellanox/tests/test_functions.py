@@ -122,7 +122,7 @@ def test_an_inline_mode_that_in_use_vfs_would_not_hear_of_is_told(host: FakeHost
     plan = bench.node.plan(bench.node.observe(), WANTED)
     assert plan.steps == ()
     (problem,) = plan.problems
-    assert "inline mode link" in problem.message
+    assert "inline mode is link" in problem.message
 
 
 def test_a_busy_eswitch_is_told_in_the_drivers_words(host: FakeHost, bench: Bench) -> None:
