@@ -310,3 +310,16 @@ def test_card_that_was_pulled_out_does_not_hold_up_a_reset(virtfn: Virtfn, host:
     assert ended.code == 0
     assert "0000:02:00.0: is not on this machine now" in ended.err
     assert vf_drivers(virtfn, "eth0") == []
+
+
+def test_what_takes_a_reboot_is_set_and_not_called_done(virtfn: Virtfn, host: FakeHost) -> None:
+    card = host.cards[0]
+    wanted = policy(nicSelector={"pfNames": ["ens1f0np0"]}, numVfs=20)
+    for _ in range(2):
+        applied = virtfn("apply", wanted)
+        assert (applied.code, applied.err.count("error")) == (2, 0)
+        assert "this node has to be rebooted, then the same command goes on" in applied.out
+    assert card.firmware.next["NUM_OF_VFS"] == 20
+    host.reboot()
+    applied = virtfn("apply", wanted)
+    assert (applied.code, vf_drivers(virtfn, "ens1f0np0")) == (0, ["mlx5_core"] * 20)

@@ -44,7 +44,9 @@ def test_what_falls_to_generic_can_be_seen() -> None:
     card = PciId("15b3", "101d")
     sources = registry_for(card).hook_sources(assigned(card, total_vfs=8))
     assert {hook: names for hook, names in sources.items() if names} == {
-        "plan_firmware": ("generic",),
+        "observe": ("mellanox",),
+        "perform": ("mellanox",),
+        "plan_firmware": ("mellanox", "generic"),
         "plan_functions": ("mellanox", "generic"),
         "plan_vfs": ("generic",),
         "validate": ("mellanox", "generic"),

@@ -11,7 +11,7 @@ from virtfn.cli.exits import Exit, exit_of_problems, exit_of_reason
 from virtfn.cli.output import print_data
 from virtfn.cli.plan_view import Progress, show_plan, show_problems
 from virtfn.errors import RequestError
-from virtfn.model import DesiredState, PciAddress, Plan, Problem, Severity
+from virtfn.model import DesiredState, Disruption, PciAddress, Plan, Problem, Severity
 from virtfn.model.codec import to_data
 from virtfn.planning import given_back
 
@@ -183,6 +183,12 @@ def _verify(context: Context, desired: DesiredState) -> Exit:
     """Look again: only an empty plan is success."""
     left = context.node.plan(context.node.observe(), desired)
     steps_left = [step for step in left.steps if not step.optional]
+    if steps_left and left.disruption >= Disruption.REBOOT:
+        how = "rebooted" if left.disruption is Disruption.REBOOT else "switched off and on"
+        why = next(step.why for step in steps_left if step.disruption is left.disruption)
+        context.console.print(f"Set, and not in force yet: this node has to be {how}, then the same command goes on")
+        context.console.print(f"({why}).")
+        return Exit.PENDING
     if steps_left:
         context.error_console.print("error: ", style="bold red", end="")
         context.error_console.print(

@@ -56,7 +56,7 @@ spec:
   resourceName: greedy
   nodeSelector: {}
   nicSelector: {pfNames: [ens1f0np0]}
-  numVfs: 100
+  numVfs: 200
 """
 
 

@@ -15,7 +15,7 @@ class Exit(IntEnum):
     OK = 0
     """In sync, or done."""
     PENDING = 2
-    """`plan --exit-code`: there is something to do."""
+    """There is something to do: told by `plan --exit-code`, and by `apply` when the node has to be rebooted for it."""
     REQUEST = 3
     """What was asked for is wrong: the command line, a file, or a wish the hardware cannot fulfil."""
     HOST = 4

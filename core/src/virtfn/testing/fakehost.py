@@ -35,6 +35,7 @@ from virtfn.testing.ground.interfaces import (
     Program,
 )
 from virtfn.testing.ground.kernel_model import KernelModel
+from virtfn.testing.ground.nvconfig import TOOL, NvConfigTool, is_write
 from virtfn.testing.ground.ovs import FakeOvsDb, OvsModel
 from virtfn.testing.ground.rdma import FakeRdma
 from virtfn.testing.ground.tree import Tree
@@ -81,6 +82,8 @@ class FakeHost:
         self.ovs = OvsModel(self._tree, lambda: frozenset(each.name for each in self.model.net.devices.values()))
         """Open vSwitch, which runs from its `start` on."""
         self.cards: list[Card] = []
+        self.firmware_tool: NvConfigTool | None = None
+        """The program for the settings in cards' firmware, if it is on the machine."""
         self._programs = FakeCommands(self.model, self._calls, release=release)
         self.kernel = Kernel(
             files=FakeFiles(self.model, self._calls),
@@ -181,6 +184,8 @@ class FakeHost:
                 raise ValueError(f"{card.pf(port)}: there is a device at this address already")
         self.cards.append(card)
         self.model.learn(known)
+        if known.firmware.tool and self.firmware_tool is None:
+            self.install_firmware_tool(known.firmware.tool)
         if bound:
             self._load_at_boot(known.driver.module_name)
         self.model.power_up(card)
@@ -284,6 +289,16 @@ class FakeHost:
     ) -> None:
         """Put a program on the machine; `writes` tells from the arguments whether a run changes something."""
         self._programs.install(name, program, writes=writes)
+
+    def install_firmware_tool(self, version: str) -> None:
+        """Put the program on the machine that reads and sets what cards keep in their firmware, in a version."""
+
+        def card_of(function: str) -> Card | None:
+            slot = function.rpartition(".")[0]
+            return next((card for card in self.cards if slot and card.slot.endswith(slot)), None)
+
+        self.firmware_tool = NvConfigTool(card_of, version=version)
+        self.install(TOOL, self.firmware_tool, writes=is_write)
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
         """Let something happen while virtfn waits, so many virtual seconds from now."""

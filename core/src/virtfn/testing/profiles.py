@@ -146,6 +146,8 @@ class FirmwareFacts:
     """Those that differ from the defaults when the card is put in."""
     needs_power_cycle: bool = False
     """A reboot of the host does not apply them."""
+    tool: str = ""
+    """Version of the program that reads and sets them, on a machine that such a card is put in; empty: it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from virtfn import Plugin, hookimpl
-from virtfn.model import Adapter, Claim, DesiredAdapter, DeviceModel, Pf, Problem, Refusal, Step
+from virtfn.host.api import Host, HostReader
+from virtfn.model import (
+    Adapter,
+    Claim,
+    DesiredAdapter,
+    DeviceModel,
+    Pf,
+    Platform,
+    Problem,
+    Refusal,
+    Step,
+    StepOutcome,
+)
+from virtfn_mellanox.changes import judge
+from virtfn_mellanox.facts import facts_of
 from virtfn_mellanox.functions import plan_pf, problems_of
+from virtfn_mellanox.perform import perform_step
 from virtfn_mellanox.tables import DEVICES, VENDOR, VF_DEVICES
 
 
@@ -30,11 +46,30 @@ class MellanoxPlugin(Plugin):
         return None
 
     @hookimpl
+    def observe(self, adapter: Adapter, host: HostReader) -> Mapping[str, Any]:
+        """See `virtfn_mellanox.facts`."""
+        return facts_of(adapter, host)
+
+    @hookimpl
+    def plan_firmware(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> Sequence[Step]:
+        """See `virtfn_mellanox.changes`."""
+        return judge(adapter, desired, platform).steps
+
+    @hookimpl
     def plan_functions(self, adapter: Adapter, desired: DesiredAdapter) -> Sequence[Step]:
         """See `virtfn_mellanox.functions`."""
         return tuple(step for want in desired.pfs if (pf := adapter.pf(want.address)) for step in plan_pf(pf, want))
 
     @hookimpl
-    def validate(self, adapter: Adapter, desired: DesiredAdapter) -> Sequence[Problem]:
-        """See `virtfn_mellanox.functions`."""
-        return tuple(p for want in desired.pfs if (pf := adapter.pf(want.address)) for p in problems_of(pf, want))
+    def validate(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> Sequence[Problem]:
+        """What the firmware has to do with the request (`changes`), and what the functions cannot do (`functions`)."""
+        told = list(judge(adapter, desired, platform).problems)
+        for want in desired.pfs:
+            if (pf := adapter.pf(want.address)) is not None:
+                told += problems_of(pf, want)
+        return tuple(told)
+
+    @hookimpl
+    def perform(self, step: Step, adapter: Adapter, host: Host) -> StepOutcome | None:
+        """See `virtfn_mellanox.perform`."""
+        return perform_step(step, adapter, host)

@@ -42,6 +42,7 @@ def _row(name: str, device: str, vf: str, capabilities: frozenset[Capability], p
         driver="mlx5_core",
         capabilities=capabilities,
         max_vfs=MAX_VFS,
+        vfs_in_firmware=True,
         vdpa_module=VDPA_MODULE if Capability.VDPA in capabilities else "",
         product=product,
     )

@@ -45,6 +45,10 @@ class Firmware:
     default: dict[str, Setting]
     current: dict[str, Setting]
     next: dict[str, Setting]
+    deaf: bool = False
+    """A reset does not bring into force what was set."""
+    refuses: str = ""
+    """With what words the firmware refuses to be set; empty: it takes it."""
 
     @classmethod
     def from_facts(cls, facts: FirmwareFacts) -> Firmware:
@@ -54,7 +58,8 @@ class Firmware:
 
     def apply(self) -> None:
         """What a reset does."""
-        self.current = dict(self.next)
+        if not self.deaf:
+            self.current = dict(self.next)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,329 @@
+"""Which settings a request wants in a card's firmware, and what stands in the way. Pure.
+
+* A card has one `NUM_OF_VFS` for all its ports: it has to do for the port that wants most, and for VFs that are there.
+* A larger number than is wanted does no harm, so it is never lowered, on release neither: that would be a reboot for
+  nothing. What is set for the next boot already is kept if it is enough.
+* A step is the same before and after it was performed, until it is in force: so it can be told that a reboot was in
+  vain. It is planned for each PF that lacks something, so that a port that lacks nothing goes on if it was.
+* BlueField-2 goes on through a reboot. What it takes is set at once, which changes nothing yet; the power cycle that
+  brings it into force is a step of its own, and a person's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from virtfn.errors import LockdownActive, RequestError, TooManyVfs, UnsupportedSetting
+from virtfn.model import (
+    IN_FIRMWARE,
+    Adapter,
+    Capability,
+    DesiredAdapter,
+    DesiredPf,
+    Disruption,
+    EswitchMode,
+    Pf,
+    Platform,
+    Problem,
+    Severity,
+    Step,
+)
+from virtfn_mellanox.bluefield import CpuMode, needs_power_cycle
+from virtfn_mellanox.facts import ENABLE_SRIOV, LINK_TYPES, NUM_OF_VFS, PER_PF, SRIOV, TOTAL_VFS, Known
+from virtfn_mellanox.known_bad import refusal
+from virtfn_mellanox.settings import Setting, Value, same, told
+from virtfn_mellanox.tables import DEVICES, MAX_VFS
+
+SET_NVCONFIG: Final = "mellanox.set_nvconfig"
+AWAIT_POWER_CYCLE: Final = "mellanox.await_power_cycle"
+
+SETTINGS: Final = "settings"
+"""Argument: settings for the tool, by name."""
+DEVLINK: Final = "devlink"
+"""Argument: permanent devlink parameters, by name."""
+
+_NUMBER, _LINK = "numVfs", "linkType"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What comes of a request."""
+
+    steps: tuple[Step, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """Why the firmware is not written."""
+
+    why: str
+    hint: str
+    reason: str = UnsupportedSetting.reason
+
+
+def judge(adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> Judgement:
+    """Steps and problems together, as one follows from the other."""
+    return _Case(adapter, desired, platform).judge()
+
+
+class _Case:
+    """One card and what is wanted of it."""
+
+    def __init__(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> None:
+        self._adapter = adapter
+        self._desired = desired
+        self._platform = platform
+        self._known = Known.of(adapter)
+        self._need = max((self._need_of(pf) for pf in adapter.pfs), default=0)
+        self._steps: list[Step] = []
+        self._problems: list[Problem] = []
+
+    def _need_of(self, pf: Pf) -> int:
+        want = self._desired.pf(pf.address)
+        return pf.num_vfs if want is None or want.externally_managed else want.num_vfs
+
+    def judge(self) -> Judgement:
+        for want in self._desired.pfs:
+            pf = self._adapter.pf(want.address)
+            if pf is not None and not want.release:
+                if want.externally_managed:
+                    self._externally(pf, want)
+                else:
+                    self._change(pf, want)
+        if not self._steps:
+            self._keep()
+        return Judgement(tuple(self._steps), tuple(self._problems))
+
+    # --- what is lacking ----------------------------------------------------------------------------------------------
+
+    def _externally(self, pf: Pf, want: DesiredPf) -> None:
+        if want.num_vfs > (pf.total_vfs or 0):
+            allowed = f"allows {pf.total_vfs}" if pf.total_vfs is not None else "has SR-IOV off"
+            self._error(
+                pf,
+                _NUMBER,
+                f"externally managed: {want.num_vfs} VFs are waited for, and the card's firmware {allowed}",
+                "whoever manages the PF has to raise NUM_OF_VFS in its firmware",
+                reason=RequestError.reason,
+            )
+
+    def _change(self, pf: Pf, want: DesiredPf) -> None:
+        settings: dict[str, Value] = {}
+        devlink: Mapping[str, Value] = {}
+        whys: list[str] = []
+        if want.num_vfs > (pf.total_vfs or 0) and self._known.looked:
+            number = self._number(pf, want)
+            if number is None:
+                return
+            settings, devlink, why = number
+            whys.append(why)
+        if _other_link(pf, want):
+            link = self._link(pf, want)
+            if link is None:
+                return
+            settings |= link
+            if link:
+                now = pf.netdev.link_type if pf.netdev else None
+                whys.append(f"link type {want.link_type} is wanted, and the port is {now}")
+        if settings or devlink:
+            if want.eswitch_mode is EswitchMode.SWITCHDEV and pf.eswitch_mode is None:
+                self._pending(pf, "eSwitchMode", "switchdev mode wanted, and there is no eswitch yet", "what it takes")
+            self._plan(pf, settings, devlink, "; ".join(whys))
+
+    def _number(self, pf: Pf, want: DesiredPf) -> tuple[dict[str, Value], dict[str, Value], str] | None:
+        """Settings for the tool, devlink parameters and the reason; None: it cannot be done, and that is told."""
+        now = f"the card allows {pf.total_vfs}" if pf.total_vfs is not None else "SR-IOV is off in the card"
+        lead = f"{want.num_vfs} VFs wanted"
+        if want.num_vfs > MAX_VFS:
+            hint = f"ask for at most {MAX_VFS}"
+            self._error(pf, _NUMBER, f"{lead}, a PF has at most {MAX_VFS}", hint, reason=TooManyVfs.reason)
+            return None
+        if self._known.mode in (CpuMode.DPU, CpuMode.UNCLEAR):
+            self._blocked(pf, _NUMBER, f"{lead}, {now}", self._obstacle())
+            return None
+        offered = self._known.devlink.get(str(pf.address))
+        if offered is not None:
+            total = max(want.num_vfs, _int(offered.get(TOTAL_VFS)))
+            self._pending(pf, _NUMBER, f"{lead}, and {now}", f"total_vfs {total}")
+            return {}, {ENABLE_SRIOV: True, TOTAL_VFS: total}, f"{lead}, and {now}"
+        obstacle = self._obstacle() or self._no_room(want)
+        if obstacle is not None:
+            self._blocked(pf, _NUMBER, f"{lead}, and {now}", obstacle)
+            return None
+        number = max(self._need, _int(self._next(NUM_OF_VFS)))
+        values: dict[str, Value] = {SRIOV: True} if SRIOV in self._known.settings else {}
+        values[NUM_OF_VFS] = number
+        self._pending(pf, _NUMBER, f"{lead}, and {now}", f"NUM_OF_VFS {number}")
+        in_force = ", ".join(f"{name} is {told(self._current(name))}" for name in values)
+        return values, {}, f"{lead}, and in the firmware {in_force}"
+
+    def _no_room(self, want: DesiredPf) -> _Obstacle | None:
+        """What is in the way of the number, if the settings can be read."""
+        settings = self._known.settings
+        if NUM_OF_VFS not in settings:
+            return _Obstacle("its firmware has no setting NUM_OF_VFS", "ask the card's vendor for one with SR-IOV")
+        if settings.get(PER_PF, Setting()).current is True:
+            return _Obstacle(
+                "its firmware keeps a number for each PF (PF_NUM_OF_VF_VALID), which virtfn does not write",
+                "set PF_NUM_OF_VF of each PF with mstconfig, or PF_NUM_OF_VF_VALID=0",
+            )
+        number, enabled = self._current(NUM_OF_VFS), self._current(SRIOV)
+        if enabled is not False and isinstance(number, int) and number >= want.num_vfs:
+            return _Obstacle(
+                f"that is not the firmware's doing: NUM_OF_VFS {number} is in force",
+                "switch SR-IOV and Above 4G Decoding on in the BIOS; in a VM no VFs can be made",
+            )
+        return None
+
+    def _link(self, pf: Pf, want: DesiredPf) -> dict[str, Value] | None:
+        """The setting; None: it cannot be done, and that is told."""
+        assert want.link_type is not None
+        now = pf.netdev.link_type if pf.netdev else None
+        lead = f"link type {want.link_type} wanted, the port is {now}"
+        name = _link_setting(pf)
+        row = next((row for row in DEVICES if row.pf == pf.id), None)
+        if row is not None and Capability.INFINIBAND not in row.capabilities:
+            self._error(pf, _LINK, f"{lead}, and {row.product} is a card for Ethernet only", "leave linkType out")
+            return None
+        if not self._known.looked:
+            self._pending(pf, _LINK, lead, f"{name or 'LINK_TYPE'} {want.link_type}")
+            return {}
+        obstacle = self._obstacle()
+        if obstacle is None and (name is None or name not in self._known.settings):
+            obstacle = _Obstacle("the card has no setting LINK_TYPE for it: it can do one type only", "leave it out")
+        if obstacle is None and name is not None and same(self._current(name), want.link_type.value):
+            obstacle = _Obstacle(
+                f"that is not the firmware's doing: {name} {want.link_type} is in force",
+                "load the card's driver anew, and look at the kernel's log",
+            )
+        if obstacle is not None or name is None:
+            self._blocked(pf, _LINK, lead, obstacle)
+            return None
+        self._pending(pf, _LINK, lead, f"{name} {want.link_type}")
+        return {name: want.link_type.value}
+
+    # --- what is in the way -------------------------------------------------------------------------------------------
+
+    def _obstacle(self) -> _Obstacle | None:
+        """Why the card's firmware cannot be written at all."""
+        known = self._known
+        if self._platform.lockdown in ("integrity", "confidentiality"):
+            return _Obstacle(
+                f"under kernel lockdown ({self._platform.lockdown}) its firmware cannot be reached",
+                "boot without lockdown (Secure Boot switches it on), or set the firmware from another system",
+                LockdownActive.reason,
+            )
+        if known.unknown is not None:
+            return _Obstacle(
+                f"its firmware cannot be read: {known.unknown.why}", known.unknown.hint, known.unknown.reason
+            )
+        if known.mode == CpuMode.DPU:
+            return _Obstacle(
+                "the card is in DPU mode, in which its own processor has the say",
+                "set it there, or put the card in NIC mode (INTERNAL_CPU_OFFLOAD_ENGINE=DISABLED and a power cycle)",
+            )
+        if known.mode == CpuMode.UNCLEAR:
+            return _Obstacle(
+                "the card is in neither DPU mode nor NIC mode by its INTERNAL_CPU settings",
+                "set it up as one of them with mstconfig, and power cycle the node",
+            )
+        if (bad := refusal(known.tool, known.firmware)) is not None:
+            return _Obstacle(*bad)
+        return None
+
+    def _blocked(self, pf: Pf, field: str, lead: str, obstacle: _Obstacle | None) -> None:
+        if obstacle is not None:
+            self._error(pf, field, f"{lead}; {obstacle.why}", obstacle.hint, reason=obstacle.reason)
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    def _plan(self, pf: Pf, settings: Mapping[str, Value], devlink: Mapping[str, Value], why: str) -> None:
+        args: dict[str, Any] = {}
+        if settings:
+            args[SETTINGS] = dict(settings)
+        if devlink:
+            args[DEVLINK] = dict(devlink)
+        target, ready = str(pf.address), self._is_set(pf, settings, devlink)
+        if not needs_power_cycle(pf.id, self._known.firmware):
+            why += " (set already for the next boot)" if ready else ""
+            self._steps.append(Step(SET_NVCONFIG, target, why, args=args, disruption=Disruption.REBOOT))
+        elif not ready:
+            self._steps.append(Step(SET_NVCONFIG, target, f"{why} (in force after a power cycle)", args=args))
+        else:
+            why += ", and what has to be set is set"
+            self._steps.append(Step(AWAIT_POWER_CYCLE, target, why, args=args, disruption=Disruption.POWER_CYCLE))
+
+    def _is_set(self, pf: Pf, settings: Mapping[str, Value], devlink: Mapping[str, Value]) -> bool:
+        offered = self._known.devlink.get(str(pf.address), {})
+        return all(same(self._next(name), value) for name, value in settings.items()) and all(
+            same(offered.get(name), value) for name, value in devlink.items()
+        )
+
+    def _keep(self) -> None:
+        """What is in force is enough: see to it that the next boot does not take it away."""
+        for want in self._desired.pfs:
+            pf = self._adapter.pf(want.address)
+            if pf is None or want.release or want.externally_managed or not self._known.settings:
+                continue
+            values = self._endangered(pf, want)
+            if not values:
+                continue
+            what = ", ".join(f"{name} {told(self._next(name))}" for name in values)
+            if (obstacle := self._obstacle()) is not None:
+                self._warn(pf, _NUMBER, f"at the next boot {what} comes into force; {obstacle.why}", obstacle.hint)
+                return
+            why = f"at the next boot {what} would come into force, and {want.num_vfs} VFs are wanted"
+            self._steps.append(Step(SET_NVCONFIG, str(pf.address), why, args={SETTINGS: values}))
+            return
+
+    def _endangered(self, pf: Pf, want: DesiredPf) -> dict[str, Value]:
+        values: dict[str, Value] = {}
+        enough = want.num_vfs <= (pf.total_vfs or 0) and self._current(PER_PF) is not True
+        if want.num_vfs and enough and str(pf.address) not in self._known.devlink:
+            if self._next(SRIOV) is False:
+                values[SRIOV] = True
+            number = self._next(NUM_OF_VFS)
+            if isinstance(number, int) and number < self._need:
+                values[NUM_OF_VFS] = self._need
+        name = _link_setting(pf)
+        if want.link_type is not None and name is not None and not _other_link(pf, want):
+            wanted, after = want.link_type.value, self._next(name)
+            if after is not None and not same(after, wanted) and same(self._current(name), wanted):
+                values[name] = wanted
+        return values
+
+    # --- pieces -------------------------------------------------------------------------------------------------------
+
+    def _current(self, name: str) -> Value | None:
+        return self._known.settings.get(name, Setting()).current
+
+    def _next(self, name: str) -> Value | None:
+        return self._known.settings.get(name, Setting()).next
+
+    def _pending(self, pf: Pf, field: str, lead: str, what: str) -> None:
+        cycle = "a power cycle" if needs_power_cycle(pf.id, self._known.firmware) else "a reboot"
+        message = f"{lead}: its firmware is set to {what}, which comes into force by {cycle}"
+        self._warn(pf, field, message, "", reason=IN_FIRMWARE)
+
+    def _warn(self, pf: Pf, field: str, message: str, hint: str, *, reason: str = UnsupportedSetting.reason) -> None:
+        self._problems.append(Problem(pf.label, message, reason, field=field, hint=hint, severity=Severity.WARNING))
+
+    def _error(self, pf: Pf, field: str, message: str, hint: str, *, reason: str = UnsupportedSetting.reason) -> None:
+        self._problems.append(Problem(pf.label, message, reason, field=field, hint=hint))
+
+
+def _other_link(pf: Pf, want: DesiredPf) -> bool:
+    now = pf.netdev.link_type if pf.netdev is not None else None
+    return want.link_type is not None and now is not None and now is not want.link_type
+
+
+def _link_setting(pf: Pf) -> str | None:
+    """Function 0 is port 1."""
+    return LINK_TYPES[pf.address.function] if pf.address.function < len(LINK_TYPES) else None
+
+
+def _int(value: Value | None) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
