@@ -283,6 +283,9 @@ def test_where_its_process_is_not_seen_its_unit_tells() -> None:
         assert not seen(Machine(host.kernel)).host_service
         host.ovs.tree.plain("usr/lib/systemd/system/openvswitch-switch.service", "")
         assert seen(Machine(host.kernel)).host_service
+        host.ovs.add_bridge("br-int", "pod_h")
+        host.ovs.change("Interface", "pod_h", external_ids={"vendor": "kube-ovn"})
+        assert not seen(Machine(host.kernel)).host_service
 
 
 def test_bridges_of_a_container_are_not_read() -> None:

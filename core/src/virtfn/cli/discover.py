@@ -10,7 +10,7 @@ from virtfn.cli.context import Context
 from virtfn.cli.exits import Exit
 from virtfn.cli.output import new_table, print_data, print_table
 from virtfn.cli.plan_view import show_problems
-from virtfn.model import Adapter, Pf, Vf
+from virtfn.model import Adapter, Inventory, Pf, Vf
 from virtfn.model.codec import to_data
 
 
@@ -41,10 +41,33 @@ def run(context: Context, args: argparse.Namespace) -> Exit:
         if args.vfs:
             context.console.print()
             _vf_table(context, [pf for pf in inventory.pfs() if pf.vfs])
+        _open_vswitch(context, inventory)
     show_problems(context, observation.problems)
     for error in context.node.registry.problems:
         context.error_console.print(f"plugin problem: {error} [{error.reason}]", style="yellow")
     return Exit.OK
+
+
+def _open_vswitch(context: Context, inventory: Inventory) -> None:
+    """Who runs it, and the bridges that virtfn made; nothing where it does not run."""
+    ovs = inventory.ovs
+    if ovs is None:
+        return
+    if ovs.fault:
+        context.console.print(f"Open vSwitch: cannot be read: {ovs.fault}", style="yellow")
+        return
+    if not ovs.host_service:
+        context.console.print("Open vSwitch: runs in a container, and is left to whoever runs that")
+        return
+    waits = ", from the next start of ovs-vswitchd on" if ovs.restart_pending else ""
+    context.console.print(f"Open vSwitch: hw-offload {ovs.hw_offload or 'not set'}{waits}")
+    for bridge in ovs.bridges:
+        if bridge.managed:
+            uplinks = ", ".join(
+                f"{uplink.name}{f' ({uplink.error})' if uplink.error else ''}" for uplink in bridge.uplinks
+            )
+            others = len(bridge.ports) - len(bridge.uplinks)
+            context.console.print(f"  bridge {bridge.name}: uplink {uplinks or 'none'}, {others} other ports")
 
 
 def _hooks(context: Context, adapter: Adapter) -> dict[str, list[str]]:

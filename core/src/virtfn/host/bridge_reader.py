@@ -36,6 +36,8 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 """The tables of the schema Open_vSwitch (ovs-vswitchd.conf.db(5)) and their columns that are read."""
+_KUBE_OVN: Final = "kube-ovn"
+"""What kube-ovn writes as `vendor` on the interfaces that it plugs; its Open vSwitch runs in a container of its own."""
 _PID_FILES: Final = ("run/openvswitch/ovs-vswitchd.pid", "var/run/openvswitch/ovs-vswitchd.pid")
 _UNITS: Final = tuple(
     f"{folder}/systemd/system/{unit}.service"
@@ -59,7 +61,8 @@ def read_open_vswitch(files: Files, database: OvsDb) -> OpenVSwitch | None:
         return OpenVSwitch(fault="its database is empty: it was never started")
     ids = ovs.pairs(root["external_ids"])
     mark = _mark(ids, OFFLOAD_MARK)
-    host_service = is_host_service(files)
+    vendors = {ovs.pairs(row["external_ids"]).get("vendor") for row in tables["Interface"]}
+    host_service = is_host_service(files, looks_foreign=_KUBE_OVN in vendors)
     return OpenVSwitch(
         host_service=host_service,
         version=ovs.text(root["ovs_version"]),
@@ -70,16 +73,18 @@ def read_open_vswitch(files: Files, database: OvsDb) -> OpenVSwitch | None:
     )
 
 
-def is_host_service(files: Files) -> bool:
+def is_host_service(files: Files, *, looks_foreign: bool = False) -> bool:
     """Whether the node itself runs ovs-vswitchd, and no container does.
 
     By the control group of the process; where that cannot be seen, by whether the node has a unit for it.
+
+    :param looks_foreign: the database has what only the Open vSwitch of a container has: a unit may be there unused.
     """
     pid = _switch_pid(files)
     group = _read(files, f"proc/{pid}/cgroup") if pid else ""
     if group:
         return _CONTAINER.search(group) is None
-    return any(files.exists(unit) for unit in _UNITS)
+    return not looks_foreign and any(files.exists(unit) for unit in _UNITS)
 
 
 def running_switch(files: Files) -> str:
