@@ -46,3 +46,15 @@ def test_a_number_that_is_none_counts_as_not_given(text: str, minutes: float, ca
 )
 def test_the_external_drainer_is_asked_for_by_true(text: str, external: bool) -> None:
     assert settings_from({**GIVEN, "USE_EXTERNAL_DRAINER": text}).use_external_drainer is external
+
+
+def test_the_nodes_can_be_named() -> None:
+    assert settings_from(GIVEN).node_selector == {}
+    found = settings_from({**GIVEN, "VIRTFN_NODE_SELECTOR": "a.b/c=true, d=,"})
+    assert found.node_selector == {"a.b/c": "true", "d": ""}
+
+
+@pytest.mark.parametrize("text", ["a", "=b", "a=b,c"])
+def test_nodes_that_cannot_be_told_are_refused(text: str) -> None:
+    with pytest.raises(RequestError, match="VIRTFN_NODE_SELECTOR"):
+        settings_from({**GIVEN, "VIRTFN_NODE_SELECTOR": text})

@@ -47,7 +47,7 @@ class NodeStateReconciler:
         self._nodes = views["nodes"].store
         self._states = views["node_states"].store
         self._namespace = services.settings.namespace
-        self._current = CurrentRendering(views, namespace=self._namespace)
+        self._current = CurrentRendering(views, settings=services.settings)
         self._stale = StaleNodeStates(services)
         self._last: dict[str, Json] = {}
         """What was last found to be wanted of a node: an event that brings just that needs no turn."""

@@ -59,7 +59,7 @@ class PolicyStatusReconciler:
         self._policies = views["policies"].store
         self._nodes = views["nodes"].store
         self._states = views["node_states"].store
-        self._current = CurrentRendering(views, namespace=self._namespace)
+        self._current = CurrentRendering(views, settings=services.settings)
         self._rest_until = 0.0
         self.queue: WorkQueue[str] = WorkQueue(
             name=self.name, clock=services.clock, random=services.random, meter=services.meter

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from virtfn.controller.membership import Pools, operator_config, spec_of
-from virtfn.controller.services import View
+from virtfn.controller.services import ControllerSettings, View
 from virtfn.kube.resource import Json, Object, metadata_of, uid_of
 from virtfn.model.crd import API_VERSION, OPERATOR_CONFIG_KIND, InterfaceStatus
 from virtfn.policy.merge import render_node_state
@@ -39,16 +39,16 @@ class Inputs:
         return tuple(sorted({key for each in self.policies.policies for key in each.policy.spec.node_selector}))
 
 
-def read_inputs(views: Mapping[str, View], *, namespace: str) -> Inputs:
+def read_inputs(views: Mapping[str, View], *, settings: ControllerSettings) -> Inputs:
     """From the views `policies`, `pools` and `operator_configs`."""
-    config = operator_config(views["operator_configs"], namespace=namespace)
+    config = operator_config(views["operator_configs"], namespace=settings.namespace)
     spec = spec_of(config)
     gates = spec.get("featureGates") or {}
     found = views["policies"].store.objects()
     return Inputs(
         policies=PolicySet.of({key: value for key, value in each.items() if key != "status"} for each in found),
         pools=Pools.of(views["pools"].store.objects()),
-        node_selector=spec.get("configDaemonNodeSelector") or {},
+        node_selector=spec.get("configDaemonNodeSelector") or settings.node_selector,
         manage_bridges=gates.get(BRIDGES_GATE) is True,
         owner=owner_of(config) if config is not None else None,
     )
@@ -124,9 +124,9 @@ class Rendering:
 class CurrentRendering:
     """The rendering of the newest inputs; a new one only when one of them changed. Thread-safe."""
 
-    def __init__(self, views: Mapping[str, View], *, namespace: str) -> None:
+    def __init__(self, views: Mapping[str, View], *, settings: ControllerSettings) -> None:
         self._views = views
-        self._namespace = namespace
+        self._settings = settings
         self._lock = threading.Lock()
         self._outdated = True
         self._signature: object = None
@@ -146,7 +146,7 @@ class CurrentRendering:
             self._outdated = False
             signature = self._sign()
             if self._rendering is None or signature != self._signature:
-                self._rendering = Rendering(read_inputs(self._views, namespace=self._namespace))
+                self._rendering = Rendering(read_inputs(self._views, settings=self._settings))
                 self._signature = signature
             return self._rendering
 

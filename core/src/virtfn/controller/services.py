@@ -29,6 +29,9 @@ class ControllerSettings:
     """`RESOURCE_PREFIX`: what stands before the `/` of the device plugin's resources."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """All variables, for images and switches of what is deployed."""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    """`VIRTFN_NODE_SELECTOR`: labels of the nodes that have a daemon, where the operator's configuration names none;
+    empty: the usual ones (`membership.has_daemon`)."""
     use_external_drainer: bool = False
     """`USE_EXTERNAL_DRAINER`: somebody else drains; the controller only repeats what daemons need."""
     drain_deadline: float = 600.0

@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 DRAIN_DEADLINE: Final = 600.0
 STALE_MINUTES: Final = 30.0
+NODE_SELECTOR: Final = "VIRTFN_NODE_SELECTOR"
 
 
 def settings_from(environment: Mapping[str, str], *, namespace: str = "") -> ControllerSettings:
@@ -22,7 +23,7 @@ def settings_from(environment: Mapping[str, str], *, namespace: str = "") -> Con
     A number that is none counts as not given, and is told in the log: the existing operators have it so.
 
     :param namespace: instead of `NAMESPACE`.
-    :raises RequestError: `NAMESPACE` or `RESOURCE_PREFIX` is missing.
+    :raises RequestError: `NAMESPACE` or `RESOURCE_PREFIX` is missing, or `VIRTFN_NODE_SELECTOR` holds no labels.
     """
     namespace = namespace or environment.get("NAMESPACE", "")
     if not namespace:
@@ -40,6 +41,7 @@ def settings_from(environment: Mapping[str, str], *, namespace: str = "") -> Con
         namespace=namespace,
         resource_prefix=prefix,
         environment=dict(environment),
+        node_selector=_labels(environment, NODE_SELECTOR),
         use_external_drainer=environment.get("USE_EXTERNAL_DRAINER", "").lower() == "true",
         drain_deadline=_number(environment, "VIRTFN_DRAIN_DEADLINE_SECONDS", instead=DRAIN_DEADLINE),
         stale_state_minutes=_number(environment, "STALE_NODE_STATE_CLEANUP_DELAY_MINUTES", instead=STALE_MINUTES),
@@ -58,3 +60,14 @@ def _number(environment: Mapping[str, str], name: str, *, instead: float) -> flo
         logger.warning("%s: %r is no number from 0; %g is taken", name, text, instead)
         return instead
     return number
+
+
+def _labels(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    """`key=value`, separated by commas. A word that is none ends it: without it, other nodes would be meant."""
+    labels = {}
+    for word in filter(None, map(str.strip, environment.get(name, "").split(","))):
+        key, mark, value = word.partition("=")
+        if not mark or not key:
+            raise RequestError(f"{name}: {word!r} is no label (expected key=value, separated by commas)", field=name)
+        labels[key] = value
+    return labels

@@ -47,7 +47,7 @@ class SimulatedNode:
     """A node with its daemon and as much of a kubelet as a drain needs. Use it as a context manager.
 
     :param host: the machine with its cards.
-    :param client: as whom daemon and kubelet act.
+    :param client: as whom the kubelet acts, and the daemon too unless it has a client of its own.
     :param on_end: called with `namespace/name` of each pod that has ended here.
     """
 
@@ -57,6 +57,7 @@ class SimulatedNode:
         *,
         host: FakeHost,
         client: KubeClient,
+        daemon_client: KubeClient | None = None,
         on_end: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.name = settings.name
@@ -76,7 +77,7 @@ class SimulatedNode:
             ),
             node=Node(machine, journal=Journal(journal), now=time.monotonic),
             machine=machine,
-            client=client,
+            client=daemon_client or client,
         )
         self._kubelet = threading.Thread(target=self._end_pods, name=f"kubelet-{settings.name}", daemon=True)
 

@@ -73,7 +73,7 @@ def operand_settings(spec: OperatorConfigSpec, controller: ControllerSettings) -
         device_plugin_image=environment.get(DEVICE_PLUGIN_IMAGE, "").strip(),
         cni_images={variable: image for variable, image in images.items() if image},
         namespace=controller.namespace,
-        node_selector=spec.config_daemon_node_selector,
+        node_selector=spec.config_daemon_node_selector or controller.node_selector,
         daemon_variables=variables,
         verbose=spec.log_level >= 2,
         use_cdi=spec.use_cdi,
