@@ -72,7 +72,6 @@ def read_settings(ask: Ask, functions: Sequence[PciAddress], version: Version | 
 
 
 def _read(ask: Ask, function: str, version: Version | None) -> Settings:
-    wrong = ""
     if version is not None and version >= JSON_SINCE:
         result = ask((TOOL, "-e", "-d", function, "-j", "/dev/stderr", "q"), function)
         try:
@@ -80,12 +79,11 @@ def _read(ask: Ask, function: str, version: Version | None) -> Settings:
         except Unreadable as error:
             if errors_of(result.stdout):
                 raise _failed(function, result) from error
-            wrong = str(error)
     result = ask((TOOL, "-e", "-d", function, "q"), function)
     try:
         return parse_table(result.stdout)  # a table is good even if the tool then says what it could not read
     except Unreadable as error:
-        raise _failed(function, result, wrong=wrong or str(error)) from error
+        raise _failed(function, result, wrong=str(error)) from error
 
 
 def write_settings(ask: Ask, function: PciAddress, values: Mapping[str, Value]) -> str:
