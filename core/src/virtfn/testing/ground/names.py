@@ -43,6 +43,13 @@ def vf_name(vf: PciFunction) -> str | None:
     return _fits(f"{pf_name(vf.card, vf.port)}v{vf.vf_index}")
 
 
+def vdpa_netdev_name(vf: PciFunction) -> str | None:
+    """Name of the netdev of a vDPA device on a VF. Assumed: systemd names what is on a bus that it knows, and leaves
+    others the kernel's name, which would then be taken from whatever had it before.
+    """
+    return _fits(f"{pf_name(vf.card, vf.port)}d{vf.vf_index}")
+
+
 def representor_name(pf: PciFunction, index: int) -> str | None:
     """Name of a VF representor: the PF's path with its port name (`enp8s0f0npf0vf0`). None: too long, as above."""
     own = pf_name(pf.card, pf.port)

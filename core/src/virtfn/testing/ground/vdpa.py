@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from virtfn.host.kernel import Process
+from virtfn.testing.ground import names
 from virtfn.testing.ground.blocking import Steps
 from virtfn.testing.ground.calls import Call, Calls
 from virtfn.testing.ground.card import Netdev, PciFunction
@@ -170,7 +171,7 @@ class VdpaBus:
         net, ports = self._machine.net, device.function.card.profile.ports
         device.netdev = Netdev(
             ifindex=net.new_ifindex(),
-            name=net.free_name(None),
+            name=net.free_name(names.vdpa_netdev_name(device.function)),
             function=device.function,
             mac=net.random_mac(),
             permanent_mac=None,
