@@ -312,9 +312,12 @@ def test_card_that_was_pulled_out_does_not_hold_up_a_reset(virtfn: Virtfn, host:
     assert vf_drivers(virtfn, "eth0") == []
 
 
-def test_what_takes_a_reboot_is_set_and_not_called_done(virtfn: Virtfn, host: FakeHost) -> None:
-    card = host.cards[0]
-    wanted = policy(nicSelector={"pfNames": ["ens1f0np0"]}, numVfs=20)
+@pytest.mark.parametrize("firmware", [{}, {"SRIOV_EN": False}])
+def test_what_takes_a_reboot_is_set_and_not_called_done(
+    virtfn: Virtfn, host: FakeHost, firmware: dict[str, bool]
+) -> None:
+    card = host.add_card("connectx-5", address="0000:5e:00", names=("ens2f0np0", "ens2f1np1"), firmware=firmware)
+    wanted = policy(nicSelector={"pfNames": ["ens2f0np0"]}, numVfs=20)
     for _ in range(2):
         applied = virtfn("apply", wanted)
         assert (applied.code, applied.err.count("error")) == (2, 0)
@@ -322,4 +325,4 @@ def test_what_takes_a_reboot_is_set_and_not_called_done(virtfn: Virtfn, host: Fa
     assert card.firmware.next["NUM_OF_VFS"] == 20
     host.reboot()
     applied = virtfn("apply", wanted)
-    assert (applied.code, vf_drivers(virtfn, "ens1f0np0")) == (0, ["mlx5_core"] * 20)
+    assert (applied.code, vf_drivers(virtfn, "ens2f0np0")) == (0, ["mlx5_core"] * 20)

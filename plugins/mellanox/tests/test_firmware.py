@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from virtfn.host.api import ParamMode
 from virtfn.model import (
     IN_FIRMWARE,
     DesiredPf,
@@ -18,6 +19,7 @@ from virtfn.model import (
     Plan,
     Step,
 )
+from virtfn.testing.profiles import ParamFacts, load_profile
 
 FIRST = PciAddress.parse("0000:3b:00.0")
 SECOND = PciAddress.parse("0000:3b:00.1")
@@ -298,8 +300,6 @@ def test_bluefield_2_is_set_at_once_and_waits_for_a_power_cycle(ground: Any) -> 
 
 
 def test_bluefield_2_with_older_firmware_takes_a_reboot(ground: Any) -> None:
-    from virtfn.testing.profiles import load_profile
-
     profile = load_profile("bluefield-2")
     old = replace(profile, driver=replace(profile.driver, firmware_version="24.36.7506 (MT_0000000375)"))
     ground.host.add_card(old)
@@ -320,6 +320,66 @@ def test_the_mode_in_force_counts_not_the_default(ground: Any) -> None:
     card = ground.host.add_card("bluefield-2", firmware=DPU | {"INTERNAL_CPU_MODEL": "SEPARATED_HOST"})
     assert card.firmware.default["INTERNAL_CPU_MODEL"] == "EMBEDDED_CPU"
     assert ground.facts()["mode"] == "nic"
+
+
+# --- devlink in place of the tool -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def newer_kernel(ground: Any) -> Any:
+    """A driver that offers the number of VFs as permanent parameters; the tool is not installed."""
+    profile = load_profile("connectx-7")
+    params = {
+        "enable_sriov": ParamFacts("bool", False, mode=ParamMode.PERMANENT),
+        "total_vfs": ParamFacts("u32", 0, mode=ParamMode.PERMANENT),
+    }
+    card = ground.host.add_card(
+        replace(profile, devlink=replace(profile.devlink, params=params)), firmware={"SRIOV_EN": False}
+    )
+    ground.host.fail("run mstconfig", error=FileNotFoundError(2, "No such file"))
+    return card
+
+
+def test_where_the_kernel_sets_the_number_no_tool_is_needed(ground: Any, newer_kernel: Any) -> None:
+    wanted = DesiredPf(FIRST, 24)
+    plan, outcome = ground.apply(wanted)
+    (step,) = plan.steps
+    assert (step.args, step.disruption) == (
+        {"devlink": {"enable_sriov": True, "total_vfs": 24}},
+        Disruption.REBOOT,
+    )
+    assert (outcome.failed, plan.errors) == (None, ())
+    assert (newer_kernel.firmware.next["SRIOV_EN"], newer_kernel.firmware.next["NUM_OF_VFS"]) == (True, 24)
+    again = ground.plan(wanted)
+    assert again.steps[0].args == step.args
+    assert "set already" in again.steps[0].why
+    ground.host.reboot()
+    assert ground.apply(wanted)[1].failed is None
+    assert ground.observe().inventory.pf(FIRST).num_vfs == 24
+
+
+def test_what_is_pending_in_devlink_and_would_take_vfs_away_is_put_right(ground: Any, newer_kernel: Any) -> None:
+    ground.apply(DesiredPf(FIRST, 24))
+    ground.host.reboot()
+    newer_kernel.firmware.next |= {"SRIOV_EN": False, "NUM_OF_VFS": 0}
+    plan = ground.plan(DesiredPf(FIRST, 24))
+    (step,) = firmware(plan)
+    assert (step.args, step.disruption) == ({"devlink": {"enable_sriov": True, "total_vfs": 24}}, Disruption.NONE)
+    ground.apply(DesiredPf(FIRST, 24))
+    assert (newer_kernel.firmware.next["SRIOV_EN"], newer_kernel.firmware.next["NUM_OF_VFS"]) == (True, 24)
+
+
+def test_what_the_driver_refuses_by_devlink(ground: Any, newer_kernel: Any) -> None:
+    ground.host.fail("set_param *", error=22, text="mlx5_core: Max allowed by device is 16")
+    _, outcome = ground.apply(DesiredPf(FIRST, 24))
+    assert outcome.failed is not None
+    assert "Max allowed by device is 16" in outcome.failed.detail
+    assert newer_kernel.firmware.next["SRIOV_EN"] is False
+
+
+def test_a_link_type_still_takes_the_tool(ground: Any, newer_kernel: Any) -> None:
+    error = str(ground.plan(DesiredPf(FIRST, 24, link_type=LinkType.IB)).errors[0])
+    assert "install the package mstflint" in error
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------

@@ -241,11 +241,7 @@ class _Case:
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def _plan(self, pf: Pf, settings: Mapping[str, Value], devlink: Mapping[str, Value], why: str) -> None:
-        args: dict[str, Any] = {}
-        if settings:
-            args[SETTINGS] = dict(settings)
-        if devlink:
-            args[DEVLINK] = dict(devlink)
+        args = _args(settings, devlink)
         target, ready = str(pf.address), self._is_set(pf, settings, devlink)
         if not needs_power_cycle(pf.id, self._known.firmware):
             why += " (set already for the next boot)" if ready else ""
@@ -266,18 +262,21 @@ class _Case:
         """What is in force is enough: see to it that the next boot does not take it away."""
         for want in self._desired.pfs:
             pf = self._adapter.pf(want.address)
-            if pf is None or want.release or want.externally_managed or not self._known.settings:
+            if pf is None or want.release or want.externally_managed:
                 continue
-            values = self._endangered(pf, want)
-            if not values:
+            settings, devlink = self._endangered(pf, want), self._endangered_in_devlink(pf, want)
+            if not settings and not devlink:
                 continue
-            what = ", ".join(f"{name} {told(self._next(name))}" for name in values)
-            if (obstacle := self._obstacle()) is not None:
+            offered = self._known.devlink.get(str(pf.address), {})
+            pending = [f"{name} {told(self._next(name))}" for name in settings]
+            what = ", ".join([*pending, *(f"{name} {told(offered[name])}" for name in devlink)])
+            if settings and (obstacle := self._obstacle()) is not None:
                 self._warn(pf, _NUMBER, f"at the next boot {what} comes into force; {obstacle.why}", obstacle.hint)
                 return
             why = f"at the next boot {what} would come into force, and {want.num_vfs} VFs are wanted"
-            self._steps.append(Step(SET_NVCONFIG, str(pf.address), why, args={SETTINGS: values}))
-            return
+            self._steps.append(Step(SET_NVCONFIG, str(pf.address), why, args=_args(settings, devlink)))
+            if settings:  # they are the whole card's
+                return
 
     def _endangered(self, pf: Pf, want: DesiredPf) -> dict[str, Value]:
         values: dict[str, Value] = {}
@@ -293,6 +292,15 @@ class _Case:
             wanted, after = want.link_type.value, self._next(name)
             if after is not None and not same(after, wanted) and same(self._current(name), wanted):
                 values[name] = wanted
+        return values
+
+    def _endangered_in_devlink(self, pf: Pf, want: DesiredPf) -> dict[str, Value]:
+        offered = self._known.devlink.get(str(pf.address))
+        if offered is None or not want.num_vfs or want.num_vfs > (pf.total_vfs or 0):
+            return {}
+        values: dict[str, Value] = {} if offered.get(ENABLE_SRIOV) is True else {ENABLE_SRIOV: True}
+        if _int(offered.get(TOTAL_VFS)) < want.num_vfs:
+            values[TOTAL_VFS] = want.num_vfs
         return values
 
     # --- pieces -------------------------------------------------------------------------------------------------------
@@ -313,6 +321,11 @@ class _Case:
 
     def _error(self, pf: Pf, field: str, message: str, hint: str, *, reason: str = UnsupportedSetting.reason) -> None:
         self._problems.append(Problem(pf.label, message, reason, field=field, hint=hint))
+
+
+def _args(settings: Mapping[str, Value], devlink: Mapping[str, Value]) -> dict[str, Any]:
+    args = {SETTINGS: dict(settings), DEVLINK: dict(devlink)}
+    return {name: values for name, values in args.items() if values}
 
 
 def _other_link(pf: Pf, want: DesiredPf) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 
-from virtfn.host.api import ParamValue
+from virtfn.host.api import DevlinkParam, ParamMode, ParamValue
 from virtfn.model import EswitchMode, LinkType, VfSettings
 from virtfn.model.inventory import UNSET_MAC
 from virtfn.testing.ground import names
@@ -13,7 +13,11 @@ from virtfn.testing.ground.blocking import Steps
 from virtfn.testing.ground.card import PciFunction
 from virtfn.testing.ground.drivers.base import VfOperation
 from virtfn.testing.ground.drivers.eswitch import SwitchdevDriver
+from virtfn.testing.ground.nvconfig import MOST_VFS, NUM_OF_VFS
 from virtfn.testing.ground.tree import oserror
+
+_IN_FIRMWARE = {"enable_sriov": "SRIOV_EN", "total_vfs": NUM_OF_VFS}
+"""Settings behind the permanent parameters of newer kernels."""
 
 _UNSET_GUID = ":".join(["00"] * 8)
 
@@ -135,8 +139,24 @@ class Mlx5Core(SwitchdevDriver):
             raise oserror(errno.EOPNOTSUPP, "mlx5_core: Inline mode can't be set")
         function.inline_mode = mode
 
+    def devlink_param(self, function: PciFunction, name: str) -> DevlinkParam | None:
+        """Permanent ones are in firmware, and read what is set for the next reset. Here all PFs share a card's."""
+        param = super().devlink_param(function, name)
+        setting = _IN_FIRMWARE.get(name)
+        if param is None or setting is None:
+            return param
+        return DevlinkParam(name, param.kind, {ParamMode.PERMANENT: function.card.firmware.next[setting]})
+
+    def set_devlink_param(self, function: PciFunction, name: str, value: ParamValue, mode: ParamMode) -> None:
+        """See `devlink_param`."""
+        super().set_devlink_param(function, name, value, mode)
+        if name in _IN_FIRMWARE:
+            function.card.firmware.next[_IN_FIRMWARE[name]] = value
+
     def check_param(self, function: PciFunction, name: str, value: ParamValue) -> None:
         """Flow steering cannot change in switchdev mode, and not every card can do it in software."""
+        if name == "total_vfs" and int(value) > MOST_VFS:
+            raise oserror(errno.EINVAL, f"mlx5_core: Max allowed by device is {MOST_VFS}")
         if name != "flow_steering_mode":
             super().check_param(function, name, value)
             return
