@@ -391,6 +391,7 @@ def test_the_tool_is_asked_once_a_boot_and_again_after_a_step(ground: Any) -> No
     for _ in range(5):
         ground.observe()
     assert ground.queries() == 2  # one a card, not one a port
+    assert sum(call.kind == "run" for call in ground.host.calls) == 2 + 1  # and one for the version
     ground.apply(DesiredPf(FIRST, 16))
     ground.observe()
     after_step = ground.queries()
@@ -409,3 +410,38 @@ def test_facts_of_one_card_do_not_wait_for_another(ground: Any) -> None:
     first, second = ground.observe().inventory.adapters
     assert "did not end within 60 s" in first.facts["unknown"]["why"]
     assert second.facts["settings"]["NUM_OF_VFS"]["current"] == 8
+
+
+# --- crash ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_process_that_ends_at_any_run_of_the_tool_leaves_nothing_that_the_next_one_does_not_finish(
+    ground: Any, number: int
+) -> None:
+    card = ground.host.add_card("connectx-4lx", firmware={"SRIOV_EN": False})
+    ground.observe()
+    left = number
+
+    def ends(call: Any) -> bool:
+        nonlocal left
+        if call.kind == "run":
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+        return False
+
+    fault = ground.host.fail(ends, hang=True)
+    wanted = DesiredPf(FIRST, 16), DesiredPf(SECOND, 4)
+    with pytest.raises(KeyboardInterrupt):
+        ground.apply(*wanted)
+    fault.clear()
+    ground.restart()
+    plan, outcome = ground.apply(*wanted)
+    assert (plan.disruption, outcome.failed) == (Disruption.REBOOT, None)
+    assert (card.firmware.next["SRIOV_EN"], card.firmware.next["NUM_OF_VFS"]) == (True, 16)
+    ground.host.reboot()
+    ground.restart()
+    assert ground.apply(*wanted)[1].failed is None
+    assert [pf.num_vfs for pf in ground.observe().inventory.pfs()] == [16, 4]
+    assert ground.plan(*wanted).steps == ()

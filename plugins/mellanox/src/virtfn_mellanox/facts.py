@@ -115,7 +115,8 @@ def refuse_under_lockdown(host: HostReader, device: str) -> None:
 
 def _settings(adapter: Adapter, host: HostReader, *, per: str) -> dict[str, Any]:
     def ask(argv: Sequence[str], device: str) -> CommandResult:
-        return host.run_seldom(argv, per=per, timeout=SECONDS, device=device)
+        depends = per if device else ""  # the version is the same for all cards
+        return host.run_seldom(argv, per=depends, timeout=SECONDS, device=device)
 
     version = read_version(ask)
     seen = read_settings(ask, [pf.address for pf in adapter.pfs], version)
