@@ -40,17 +40,24 @@ def label_of(site: Site, node: str) -> str:
     return labels.get("sriovnetwork.openshift.io/device-plugin", "")
 
 
-def assert_offloadable(host: FakeHost, state: Json, *, vfs: int) -> None:
-    """What kube-ovn needs, by the simulated kernel's own word, and that the node state says the same."""
+def assert_offloadable(host: FakeHost, state: Json, *, vfs: int, taken: str = "") -> None:
+    """What kube-ovn needs, by the simulated kernel's own word, and that the node state says the same.
+
+    :param taken: the name that kube-ovn gave the representor of VF 0 of the first port.
+    """
     names = representors(host)
-    for pf in PFS:
+    for pf, port in zip(PFS, PORTS, strict=True):
         function = host.function(pf)
+        assert function.netdev is not None
+        assert function.netdev.tc_offload is True
+        usual = [f"{port}_{index}" for index in range(vfs)]
+        assert names[pf] == ([taken, *usual[1:]] if taken and pf == PFS[0] else usual)
         assert function.eswitch_mode is EswitchMode.SWITCHDEV
-        assert len(function.vfs) == len(names[pf]) == vfs
+        assert len(function.vfs) == vfs
         for vf in function.vfs:
             assert vf.driver is not None
             assert vf.driver.name == "mlx5_core"
-            assert len([netdev for netdev in vf.netdevs if netdev.folder]) == 1
+            assert len(vf.netdevs) == 1
     assert told_representors(state) == names
     assert [pf["eSwitchMode"] for pf in state["status"]["interfaces"]] == ["switchdev"] * 2
 
@@ -172,16 +179,20 @@ def commands() -> list[str]:
 
 def test_what_kube_ovns_fork_has_left_is_taken_as_it_is(site: Site) -> None:
     host = site.host()
+    host.ovs.start(service=False)
+    host.ovs.add_bridge("br-int")
     as_the_fork_does(host)
     assert disruptive(host, since=0), "it can be seen"
+    host.move_to_namespace(vfs_of(host, PFS[0])[0])
+    name = as_kube_ovn(host, PFS[0], index=0, container="fedcba9876543210")
     uid = put_forks_objects(site)
     site.apply(manifests()["SriovNetworkNodePolicy/policy"])
     begun = len(host.writes)
     site.controller()
     site.node("worker-1", host)
+    eventually(lambda: set(site.state("worker-1")["spec"]) == {"interfaces"})  # dpConfigVersion is gone
     state = site.until_synced("worker-1", vfs=3)
-    assert_offloadable(host, state, vfs=3)
-    assert set(state["spec"]) == {"interfaces"}, "dpConfigVersion is gone"
+    assert_offloadable(host, state, vfs=3, taken=name)
     assert disruptive(host, since=begun) == []
     eventually(lambda: ready(site, POLICIES, "policy"))
     config = eventually(lambda: ready(site, OPERATOR_CONFIGS, "default"))
@@ -202,10 +213,10 @@ def test_what_kube_ovns_fork_has_left_is_taken_as_it_is(site: Site) -> None:
     assert "unschedulable" not in site.kube.get(NODES, name="worker-1")["spec"]
 
 
-def ready(site: Site, resource: Any, name: str) -> Json | None:
+def ready(site: Site, resource: Any, name: str) -> Json:
     found = site.kube.get(resource, name=name, namespace=NAMESPACE)
-    generation = found["metadata"]["generation"]
-    return found if holds(found, name="Ready", generation=generation) else None
+    assert holds(found, name="Ready", generation=found["metadata"]["generation"]), found
+    return found
 
 
 def disruptive(host: FakeHost, *, since: int) -> list[str]:
