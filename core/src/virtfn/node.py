@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from virtfn.host.machine import Machine
 from virtfn.journal import Journal, Record
-from virtfn.model import DesiredState, Inventory, Outcome, PciAddress, PciId, Plan, Problem
+from virtfn.model import DesiredPf, DesiredState, Inventory, Outcome, PciAddress, PciId, Plan, Problem
 from virtfn.observing import ids_of, observe, read_inventory
 from virtfn.performing import Executor, Listener
-from virtfn.planning import make_plan, release_of
+from virtfn.planning import as_after_boot, make_plan, release_of
 from virtfn.registry import Registry, load_registry
 
 
@@ -78,6 +78,12 @@ class Node:
             owed={address: record.owed for address, record in observation.records.items()},
         )
         return Plan(steps=plan.steps, problems=(*observation.problems, *plan.problems))
+
+    def after_boot(self, observation: Observation, wanted: Sequence[DesiredPf]) -> tuple[Plan, Inventory]:
+        """The plan from how the next boot leaves the node to what is wanted of these PFs, and that node. Pure."""
+        baselines = {address: record.baseline for address, record in observation.records.items()}
+        inventory = as_after_boot(observation.inventory, baselines)
+        return make_plan(inventory, DesiredState(pfs=tuple(wanted)), self.registry.hooks), inventory
 
     def release(self, observation: Observation, addresses: Sequence[PciAddress]) -> DesiredState:
         """The desired state that gives those PFs back; PFs that the journal does not know are not in it."""

@@ -14,10 +14,9 @@ from virtfn.host.ethtool import IoctlEthtool
 from virtfn.host.files import HostFiles
 from virtfn.host.kernel import LinkInfo
 from virtfn.host.machine import Machine
-from virtfn.host.owned_files import digest_of
 from virtfn.host.representors import keeps_name, representors_of
 from virtfn.model import EswitchMode, PciAddress
-from virtfn.model.owned_files import MARK, rules_path
+from virtfn.model.owned_files import MARK, digest_of, rules_path
 from virtfn.testing.fakehost import FakeHost
 
 PF = PciAddress.parse("0000:3b:00.0")

@@ -41,6 +41,7 @@ COMMANDS = {  # command: Debian package
     "gcc": "gcc",
     "make": "make",
     "setpriv": "util-linux",
+    "udevadm": "udev",
 }
 LIBRARIES = {"/usr/lib/x86_64-linux-gnu/libelf.so.1": "libelf1"}  # for the kernel's objtool
 

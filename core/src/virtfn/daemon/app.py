@@ -14,6 +14,7 @@ from random import Random
 from typing import Final
 
 from virtfn.cluster.kinds import NODE_STATES
+from virtfn.daemon.boot import BootKeeper
 from virtfn.daemon.loop import LoopSettings, NodeLoop, Teller, Turn
 from virtfn.daemon.memory import give_back
 from virtfn.daemon.publisher import FIELD_MANAGER, LogTeller, Publisher
@@ -102,6 +103,7 @@ class Daemon:
             teller=teller,
             record=RecordFile(settings.state_dir / RECORD),
             run_dir=settings.run_dir,
+            boot=BootKeeper(node, machine, journal=settings.state_dir),
             clock=self._clock,
             meter=self._meter,
             settings=settings.loop,

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from virtfn.daemon import attempts, reboot
 from virtfn.daemon.afterwards import StepListener, in_vain, is_unrecorded, makes_devices_anew
+from virtfn.daemon.boot import BootKeeper
 from virtfn.daemon.breaker import attempt_for, takes_reboot
 from virtfn.daemon.decision import Decision, Failure, Memory, Rules, decide, key_of
 from virtfn.daemon.device_plugin_config import FILE, Offer, make_offer, write_offer
@@ -118,6 +119,7 @@ class NodeLoop:
 
     :param record: where what must outlive the process is kept.
     :param run_dir: where the device plugin's file is; None: none is written.
+    :param boot: keeps what the next boot does before the network starts; None: nobody does.
     """
 
     def __init__(
@@ -129,12 +131,14 @@ class NodeLoop:
         teller: Teller,
         record: RecordFile,
         run_dir: Path | None,
+        boot: BootKeeper | None = None,
         clock: Clock,
         meter: Meter,
         settings: LoopSettings | None = None,
     ) -> None:
         self._node = node
         self._machine = machine
+        self._boot = boot
         self._source = source
         self._teller = teller
         self._file = record
@@ -177,11 +181,13 @@ class NodeLoop:
             if any(takes_reboot(step) for step in decision.due.steps):
                 return self._reboot(look, decision)
             self._publish(replace(look.report, acting=True))
+            self._keep_boot(look)
             outcome = self._perform(look, decision, decision.due)
             seen = self._see()
             self._conclude(decision, outcome, self._judge(seen))
             look = self._judge(replace(seen, count=False))
         look = self._write_offer(self._keep_books(look))
+        self._keep_boot(look)
         self._publish(look.report)
         return Turn(self._pause(look), look, outcome)
 
@@ -345,6 +351,11 @@ class NodeLoop:
         record = replace(record, attempts=attempts.still_of_interest(record, decision, records))
         self._remember(replace(record, settled=attempts.settled(record, decision, records)))
         return replace(look, report=replace(look.report, attempts=self._memory.record.attempts))
+
+    def _keep_boot(self, look: Look) -> None:
+        """What the next boot makes before the network starts."""
+        if self._boot is not None and look.decision is not None:
+            self._boot.keep(look.observation, look.decision.desired)
 
     def _write_offer(self, look: Look) -> Look:
         """The device plugin's file, as soon as it is known what there is to offer."""

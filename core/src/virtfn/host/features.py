@@ -138,6 +138,10 @@ class Features(Reader):
 
     # --- files and udev -----------------------------------------------------------------------------------------------
 
+    def path_exists(self, path: str) -> bool:
+        """Whether something is there, on the managed host."""
+        return self._kernel.files.exists(path.lstrip("/"))
+
     def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """See `Host`."""
         _log.debug("%s: written", path)

@@ -5,14 +5,13 @@ Each begins with a line that says so. A file of the same name without it is an a
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 
-from virtfn.errors import NotPermitted
+from virtfn.errors import NotEffective, NotPermitted
 from virtfn.host.kernel import Files
 from virtfn.host.refusals import host_error
-from virtfn.model.owned_files import MARK, UDEV_RULES
+from virtfn.model.owned_files import MARK, UDEV_RULES, digest_of
 
 _PLACES = (
     re.compile(r"/etc/udev/rules\.d/\d\d-virtfn-[\w.:-]+\.rules"),
@@ -36,11 +35,6 @@ def is_place(path: str) -> bool:
 def is_marked(text: str) -> bool:
     """Whether a file's text says that it is virtfn's."""
     return any(MARK in line for line in text.splitlines()[:_FIRST_LINES])
-
-
-def digest_of(text: str) -> str:
-    """What tells one text from another in an inventory, which does not carry whole files."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_owned(files: Files) -> Mapping[str, str]:
@@ -79,8 +73,11 @@ class OwnedFiles:
             raise NotPermitted(f"{path}: {what} (its text does not say that it is virtfn's)", device=path)
         try:
             self._files.replace(path.lstrip("/"), text, mode=mode)
+            now = self._files.read(path.lstrip("/"))
         except OSError as error:
             raise host_error(error, device=path, what=what) from error
+        if now != text:
+            raise NotEffective(f"{path}: {what} (it has another text afterwards)", device=path)
 
     def remove(self, path: str) -> None:
         """See `virtfn.host.api.Host.remove_file`."""
@@ -90,6 +87,8 @@ class OwnedFiles:
             self._files.remove(path.lstrip("/"))
         except OSError as error:
             raise host_error(error, device=path, what=what) from error
+        if self._files.exists(path.lstrip("/")):
+            raise NotEffective(f"{path}: {what} (it is still there)", device=path)
 
     def _refuse_others(self, path: str, what: str) -> None:
         if not is_place(path):

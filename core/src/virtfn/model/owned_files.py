@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from virtfn.model.pci import PciAddress
 
 MARK = "Written by virtfn"
@@ -9,6 +11,11 @@ MARK = "Written by virtfn"
 
 UDEV_RULES = "/etc/udev/rules.d"
 NETWORKD = "/etc/systemd/network"
+
+
+def digest_of(text: str) -> str:
+    """What tells one text from another in an inventory, which does not carry whole files."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def rules_path(pf: PciAddress) -> str:
@@ -19,3 +26,11 @@ def rules_path(pf: PciAddress) -> str:
 def network_path(pf: PciAddress) -> str:
     """systemd-networkd's file about one PF's VFs and representors."""
     return f"{NETWORKD}/10-virtfn-{pf}.network"
+
+
+BOOT_SCRIPT = "/var/lib/virtfn/boot/restore.sh"
+"""Makes again, after a boot, what was there before it."""
+BOOT_UNIT = "/etc/systemd/system/virtfn-restore.service"
+"""Has systemd run it before the network starts."""
+BOOT_WANTS = "/etc/systemd/system/multi-user.target.d/10-virtfn.conf"
+"""Has systemd want the unit: a drop-in needs no link and no `systemctl enable`."""

@@ -15,10 +15,13 @@ _PREAMBLE = """\
 # {title}
 # Run as root. It stops at the first command that fails.
 set -eu
+"""
+
+_HELPERS = """\
 pci=/sys/bus/pci/devices
 # address of a VF: vf PF INDEX
 vf() { basename "$(readlink -e "$pci/$1/virtfn$2")"; }
-{helpers}# name of a function's own netdev, waited for: netdev ADDRESS
+# name of a function's own netdev, waited for: netdev ADDRESS
 netdev() {
     tries=0
     while :; do
@@ -41,16 +44,29 @@ vdpa_of() {
 """
 
 
+def helpers() -> str:
+    """Shell functions that the commands of `shell_lines` call."""
+    return _HELPERS + script_features.HELPERS
+
+
+def shell_lines(step: Step, pf: Pf | None) -> list[str]:
+    """The commands of one step.
+
+    :param pf: its PF, as far as it is known when the commands are run; None: they ask for its name.
+    """
+    return _SHELL.get(step.op, _foreign)(step, pf)
+
+
 def shell_script(plan: Plan, inventory: Inventory) -> str:
     """The script. A plugin's own step has no shell form: the script then stops there and says so."""
     title = f"{len(plan.steps)} steps, disruption {plan.disruption.name}"
-    lines = [_PREAMBLE.replace("{title}", title).replace("{helpers}", script_features.HELPERS)]
+    lines = [_PREAMBLE.replace("{title}", title) + helpers()]
     for problem in plan.problems:
         lines.append(f"# {problem.severity}: {_comment(str(problem))}")
     for number, step in enumerate(plan.steps, start=1):
         pf = None if step.target == steps.NODE else _pf(step, inventory)
         lines.append(f"\n# {number}. {step.op} {step.target} [{step.disruption.name}] {_comment(step.why)}")
-        lines += _SHELL.get(step.op, _foreign)(step, pf)
+        lines += shell_lines(step, pf)
     return "\n".join(lines) + "\n"
 
 

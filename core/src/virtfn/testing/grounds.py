@@ -100,7 +100,7 @@ class FakeGround:
         """See `Ground`."""
         self.close()
         # a function without SR-IOV is what a VM is given: a profile of one stands for that VM
-        self._host = host = FakeHost(virtual=self.profile.sriov is None)
+        self._host = host = FakeHost(virtual=self.profile.sriov is None, udev=self.profile.ports.switch_id is not None)
         self.furnish(host)
         card = host.add_card(self.profile, address="0000:3b:00")
         host.add_card(self.profile, address="0000:5e:00", ports=1)

@@ -1,0 +1,55 @@
+"""What a boot leaves of a node, as far as virtfn can know it beforehand: for a plan that is made now and run then.
+
+VFs, eswitch modes and everything else that lives in the kernel is gone; what the journal knows from before the first
+touch is how a PF comes up. Rules and files of virtfn's own stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from virtfn.model import Adapter, DesiredPf, EswitchMode, Inventory, PciAddress, Pf
+
+
+def restored_after_boot(wanted: Sequence[DesiredPf]) -> tuple[DesiredPf, ...]:
+    """The PFs whose VFs are made before the network starts: those in switchdev mode.
+
+    Their uplinks and representors are what bonds, bridges and the node's own addresses stand on. VFs of other PFs are
+    for pods alone, and the daemon makes them before those can have them.
+    """
+    return tuple(
+        want
+        for want in wanted
+        if want.eswitch_mode is EswitchMode.SWITCHDEV
+        and want.num_vfs
+        and not want.release
+        and not want.externally_managed
+    )
+
+
+def as_after_boot(inventory: Inventory, baselines: Mapping[PciAddress, DesiredPf]) -> Inventory:
+    """The inventory as it is expected to be right after the next boot."""
+    adapters = tuple(_adapter(adapter, baselines) for adapter in inventory.adapters)
+    platform = replace(inventory.platform, modules=frozenset(), udev=False, owned_files={})
+    return replace(inventory, adapters=adapters, platform=platform)
+
+
+def _adapter(adapter: Adapter, baselines: Mapping[PciAddress, DesiredPf]) -> Adapter:
+    return replace(adapter, pfs=tuple(_pf(pf, baselines.get(pf.address)) for pf in adapter.pfs))
+
+
+def _pf(pf: Pf, was: DesiredPf | None) -> Pf:
+    netdev = pf.netdev
+    if netdev is not None:
+        mtu = was.mtu if was is not None and was.mtu is not None else netdev.mtu
+        netdev = replace(netdev, mtu=mtu, up=False, tc_offload=was.tc_offload if was is not None else None)
+    return replace(
+        pf,
+        netdev=netdev,
+        vfs=(),
+        eswitch_mode=EswitchMode.LEGACY if pf.eswitch_mode is not None else None,
+        inline_mode=was.inline_mode if was is not None else pf.inline_mode,
+        steering_mode=was.steering_mode if was is not None else pf.steering_mode,
+        drivers_autoprobe=True,
+    )

@@ -1,0 +1,41 @@
+"""The files on the host that go with a PF: written before anything is done to it, so that rules meet what comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from virtfn.model import Adapter, DesiredPf, Pf, Platform, Step, steps
+from virtfn.model.owned_files import digest_of, network_path, rules_path
+from virtfn.planning.udev_rules import network_file, udev_rules
+
+
+def plan_files(adapter: Adapter, wanted: Sequence[DesiredPf], platform: Platform) -> list[Step]:
+    """Steps for the files of an adapter's PFs, and one that has udev read them."""
+    planned = [step for want in wanted if (pf := adapter.pf(want.address)) for step in _plan_pf(pf, want, platform)]
+    if planned and platform.udev:
+        planned.append(steps.reload_udev(planned[-1].target, why="the rules changed"))
+    return planned
+
+
+def files_of(pf: Pf, want: DesiredPf, platform: Platform) -> dict[str, str]:
+    """Texts by path; none where nobody would read them, and for a PF that has no VFs of virtfn's making."""
+    if not platform.udev or want.release or want.externally_managed or not want.num_vfs:
+        return {}
+    return {
+        rules_path(pf.address): udev_rules(pf, want, platform),
+        network_path(pf.address): network_file(pf, want),
+    }
+
+
+def _plan_pf(pf: Pf, want: DesiredPf, platform: Platform) -> list[Step]:
+    texts, target = files_of(pf, want, platform), str(pf.address)
+    found = []
+    for path in (rules_path(pf.address), network_path(pf.address)):
+        text, there = texts.get(path), platform.owned_files.get(path)
+        if text is not None and digest_of(text) != there:
+            why = "names stay the same, and network managers keep off VFs and representors"
+            found.append(steps.write_file(target, path, text, why=why))
+        elif text is None and there is not None and not want.externally_managed:
+            why = "the PF is given back" if want.release else "the PF is to have no VFs"
+            found.append(steps.remove_file(target, path, why=why))
+    return found

@@ -1,0 +1,122 @@
+"""What the next boot does before the network starts: kept on the host as long as it is wanted."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from virtfn.daemon.boot import BootKeeper
+from virtfn.host.machine import Machine
+from virtfn.journal import Journal
+from virtfn.model import DesiredPf, DesiredState, EswitchMode, PciAddress, VfGroup, VfRange
+from virtfn.model.owned_files import BOOT_SCRIPT, BOOT_UNIT, BOOT_WANTS
+from virtfn.node import Node
+from virtfn.testing.fakehost import FakeHost
+
+PF = PciAddress.parse("0000:3b:00.0")
+SECOND = PciAddress.parse("0000:3b:00.1")
+GROUPS = (VfGroup(VfRange(0, 1), "cx"),)
+BOTH = DesiredState(tuple(DesiredPf(one, 2, eswitch_mode=EswitchMode.SWITCHDEV, groups=GROUPS) for one in (PF, SECOND)))
+
+
+class Bench:
+    def __init__(self, host: FakeHost, folder: Path) -> None:
+        self.host = host
+        self.machine = Machine(host.kernel)
+        self.node = Node(self.machine, journal=Journal(folder), now=lambda: 0.0)
+        self.keeper = BootKeeper(self.node, self.machine, journal=folder)
+
+    def apply(self, desired: DesiredState) -> None:
+        seen = self.node.observe()
+        assert self.node.perform(self.node.plan(seen, desired), seen, desired).failed is None
+
+    def keep(self, desired: DesiredState) -> list[Path]:
+        self.keeper.keep(self.node.observe(), desired)
+        paths = [self.host.root / path.lstrip("/") for path in (BOOT_SCRIPT, BOOT_UNIT, BOOT_WANTS)]
+        return [path for path in paths if path.exists()]
+
+    @property
+    def script(self) -> str:
+        return (self.host.root / BOOT_SCRIPT.lstrip("/")).read_text()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with FakeHost() as host:
+        host.add_card("connectx-5", address="0000:3b:00", names=["ens41f0np0", "ens41f1np1"], up=True)
+        (host.root / "run/systemd/system").mkdir(parents=True)
+        yield Bench(host, tmp_path)
+
+
+def test_from_nothing_to_both_ports(bench: Bench, tmp_path: Path) -> None:
+    assert bench.keep(BOTH) == []
+    bench.apply(BOTH)
+    assert len(bench.keep(BOTH)) == 3
+    text = bench.script
+    for line in (
+        f"if ready 0000:3b:00.1 0x15b3 0x1017 {tmp_path}/0000:3b:00.1.json; then",
+        'echo 2 > "$pci/0000:3b:00.0"/sriov_numvfs',
+        "devlink dev eswitch set pci/0000:3b:00.0 mode switchdev",
+        "representor 0000:3b:00.1 1 ens41f1np1_1 || true  # not every host and driver can",
+    ):
+        assert line in text.splitlines()
+    assert subprocess.run(["sh", "-n"], input=text, text=True, check=False).returncode == 0
+
+
+def test_it_stays_the_same_and_is_written_once(bench: Bench) -> None:
+    bench.apply(BOTH)
+    bench.keep(BOTH)
+    done = len(bench.host.writes)
+    bench.machine.unbind_driver(bench.machine.vf_address(PF, 0))
+    bench.keep(BOTH)
+    assert len(bench.host.writes) == done + 1, "the unbinding alone"
+
+
+def test_a_pf_that_is_to_change_is_left_out(bench: Bench) -> None:
+    bench.apply(BOTH)
+    bench.keep(BOTH)
+    other = DesiredState((DesiredPf(PF, 4, eswitch_mode=EswitchMode.SWITCHDEV), BOTH.pfs[1]))
+    bench.keep(other)
+    assert "if ready 0000:3b:00.1 " in bench.script
+    assert "if ready 0000:3b:00.0 " not in bench.script
+
+
+def test_nothing_wanted_and_given_back(bench: Bench) -> None:
+    bench.apply(BOTH)
+    bench.keep(BOTH)
+    assert bench.keep(bench.node.release(bench.node.observe(), [PF, SECOND])) == []
+    legacy = DesiredState((DesiredPf(PF, 2, groups=GROUPS),))
+    bench.apply(legacy)
+    assert bench.keep(legacy) == []
+
+
+def test_a_host_without_systemd_has_none(bench: Bench) -> None:
+    (bench.host.root / "run/systemd/system").rmdir()
+    bench.apply(BOTH)
+    assert bench.keep(BOTH) == []
+
+
+def test_a_host_that_takes_no_files(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.apply(BOTH)
+    bench.host.fail("replace *", error=30)
+    bench.keep(BOTH)
+    bench.keep(BOTH)
+    assert len([one for one in caplog.records if "not made before the network starts" in one.getMessage()]) == 1
+
+
+def test_the_unit_is_sound(bench: Bench) -> None:
+    bench.apply(BOTH)
+    _, unit, wants = bench.keep(BOTH)
+    assert "Before=network-pre.target" in unit.read_text()
+    assert "Wants=virtfn-restore.service" in wants.read_text()
+
+
+def test_the_script_on_a_machine_where_the_cards_are_not(bench: Bench) -> None:
+    bench.apply(BOTH)
+    bench.keep(BOTH)
+    text = bench.script.replace("-le 300", "-le 1")
+    done = subprocess.run(["sh"], input=text, text=True, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, "0000:3b:00.0: no driver has taken it" in done.stderr) == (0, True)
