@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from kube.bed.assets import Assets
+from kube.bed.server import PREFIX as OF_THE_TESTS
 
 from virtfn.cli import demo_cluster
 from virtfn.cli.context import Context
@@ -34,9 +35,10 @@ def assets(binaries: Assets) -> dict[str, str]:
 
 
 def leftovers(process: int) -> list[str]:
-    """Folders and programs of a process."""
+    """Folders and programs of a process, but for those of the other tests' API servers."""
     places = (Path(tempfile.gettempdir()), Path("/dev/shm"))
-    found = [str(path) for place in places for path in place.glob(f"virtfn-*-{process}-*")]
+    ours = [path for place in places for path in place.glob(f"virtfn-*-{process}-*")]
+    found = [str(path) for path in ours if not path.name.startswith(OF_THE_TESTS)]
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = entry.read_bytes().decode(errors="replace")
