@@ -102,7 +102,7 @@ def run(context: Context, args: argparse.Namespace) -> Exit:
 def _run_cluster(context: Context, *, stay: bool) -> Exit:
     try:
         from virtfn.cli import demo_cluster
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         text = f"--cluster: what talks to an API server is not installed ({error}; pip install 'virtfn[kube]')"
         raise NotConfigured(text) from error
     return demo_cluster.run(context, stay=stay)
