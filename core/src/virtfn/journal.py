@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from virtfn.errors import JournalError, RequestError
-from virtfn.model import DesiredPf, PciAddress, Pf, Problem, Severity, VfBaseline
+from virtfn.model import DesiredPf, LinkType, PciAddress, Pf, Problem, Severity, Vf, VfBaseline
 from virtfn.model.codec import from_data, to_data
 from virtfn.model.desired import PfIdentity
 
@@ -64,6 +64,7 @@ def baseline_of(pf: Pf) -> DesiredPf:
                 mac=vf.settings.mac if vf.settings else None,
                 mtu=vf.netdev.mtu if vf.netdev else None,
                 driver_override=vf.driver_override,
+                **_infiniband_of(pf, vf),
                 vdpa_name=vf.vdpa.name if vf.vdpa else None,
                 vdpa_driver=vf.vdpa.driver if vf.vdpa else None,
                 representor=vf.representor,
@@ -71,6 +72,14 @@ def baseline_of(pf: Pf) -> DesiredPf:
             for vf in pf.vfs
         ),
     )
+
+
+def _infiniband_of(pf: Pf, vf: Vf) -> dict[str, str | None]:
+    """What virtfn changes of an InfiniBand VF besides."""
+    if vf.settings is None or pf.netdev is None or pf.netdev.link_type is not LinkType.IB:
+        return {}
+    names = ("node_guid", "port_guid", "link_state")
+    return {name: getattr(vf.settings, name) for name in names}
 
 
 class Journal:

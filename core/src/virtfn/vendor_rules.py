@@ -25,6 +25,7 @@ from virtfn.model import (
     Vf,
 )
 from virtfn.model.crd import InterfaceStatus, NodeStateSpec, VfStatus
+from virtfn.model.rdma import RdmaDevice
 from virtfn.observing import group_adapters
 from virtfn.planning.checks import put_aside
 from virtfn.policy import desired_state
@@ -36,8 +37,8 @@ _ETHERNET, _INFINIBAND = 0x020000, 0x020700
 def inventory_of(interfaces: Iterable[InterfaceStatus], *, virtual: bool = False) -> Inventory:
     """The inventory of a node as far as its state tells it: `virtfn.policy.status_interfaces` backwards.
 
-    What a status does not say is taken as fit: an IOMMU is there, and where a PF has SR-IOV so is an eswitch. NICs
-    without a proper address or ids are left out.
+    What a status does not say is taken as fit: an IOMMU and RDMA are there, and where a PF has SR-IOV so is an eswitch.
+    NICs without a proper address or ids are left out.
 
     :param virtual: the node is a VM.
     """
@@ -74,6 +75,7 @@ def _pf(status: InterfaceStatus) -> Pf | None:
         total_vfs=status.total_vfs if sriov else None,
         vf_id=vfs[0].id if vfs else None,
         eswitch_mode=mode or (EswitchMode.LEGACY if sriov else None),
+        rdma=RdmaDevice(name=""),
         vfs=tuple(sorted(vfs, key=lambda vf: vf.index)) if sriov else (),
     )
 

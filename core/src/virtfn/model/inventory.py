@@ -200,6 +200,8 @@ class Adapter:
     """Why that plugin, or why none."""
     model: str | None = None
     """Product name from the owner's device table."""
+    rdma_module: str = ""
+    """Kernel module that makes RDMA devices of the card's functions, from the device table; empty: it names none."""
     vdpa_module: str = ""
     """Kernel module that lets the model's VFs have vDPA devices, from the device table; empty: it names none."""
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -42,6 +42,8 @@ class DeviceModel:
     vfs_in_firmware: bool = False
     """`sriov_totalvfs` follows a firmware setting that the plugin writes itself, so that up to `max_vfs` may be asked
     for, whatever it is now."""
+    rdma_module: str = ""
+    """Kernel module that makes RDMA devices of the card's functions; empty: there is none."""
     vdpa_module: str = ""
     """Kernel module that makes the VFs on their network driver vDPA management devices; empty: there is none."""
     product: str = ""

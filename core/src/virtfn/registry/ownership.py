@@ -71,6 +71,7 @@ class Candidates:
             owner=chosen.key,
             owner_reason=reason,
             model=chosen.model or (row.label if row is not None else None),
+            rdma_module=row.rdma_module if row is not None else "",
             vdpa_module=row.vdpa_module if row is not None else "",
         )
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from virtfn.model import DesiredPf, DesiredState, DeviceType, EswitchMode, Inventory, PciAddress, Pf, Vf
+from virtfn.model import DesiredPf, DesiredState, DeviceType, EswitchMode, Inventory, LinkType, PciAddress, Pf, Vf
+from virtfn.model.guids import is_set
 from virtfn.model.inventory import UNSET_MAC
 
 View = dict[str, dict[str, Any]]
@@ -159,7 +160,17 @@ def _unmet_vf(was: Pf, want: DesiredPf, pf: Pf, vf: Vf) -> list[str]:
     vdpa = vf.vdpa.type if vf.vdpa is not None else None
     if vdpa != group.vdpa_type:
         found.append(f"vDPA of type {group.vdpa_type} wanted, it is {vdpa}")
-    return found
+    return [*found, *_unmet_rdma(pf, vf, wanted=group.is_rdma)]
+
+
+def _unmet_rdma(pf: Pf, vf: Vf, *, wanted: bool) -> list[str]:
+    """On InfiniBand every VF of a group needs a GUID that its driver knows of, elsewhere those with RDMA."""
+    infiniband = pf.netdev is not None and pf.netdev.link_type is LinkType.IB
+    if wanted and pf.rdma is not None and vf.rdma is None:
+        return ["RDMA wanted, it has no RDMA device"]
+    if (wanted or infiniband) and vf.rdma is not None and not is_set(vf.rdma.node_guid):
+        return [f"a GUID wanted, that of its RDMA device is {vf.rdma.node_guid}"]
+    return []
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ def mixed(pf: Pf, platform: Platform, *, mode: EswitchMode | None = None) -> Des
     count = min(FEW, pf.total_vfs or 0)
     mtu = next(iter(mtus_of(pf)), None)
     kinds = kinds_of(platform)
-    groups = [VfGroup(VfRange(0, 0), resource_name="net", mtu=mtu)] if count else []
+    rdma = pf.rdma is not None
+    groups = [VfGroup(VfRange(0, 0), resource_name="net", mtu=mtu, is_rdma=rdma)] if count else []
     groups += [VfGroup(VfRange(1, 1), resource_name="user", device_type=kinds[-1])] if count > 1 else []
     return DesiredPf(pf.address, count, mtu=mtu, eswitch_mode=mode, groups=tuple(groups))
 

@@ -17,6 +17,7 @@ from virtfn.model import (
     Step,
 )
 from virtfn_generic.functions import plan_pf
+from virtfn_generic.rdma import lacking_modules, rdma_problems
 from virtfn_generic.tables import DEVICES
 from virtfn_generic.validation import problems_of
 from virtfn_generic.vdpa import vdpa_problems
@@ -53,13 +54,22 @@ class GenericPlugin(Plugin):
         return tuple(step for want in desired.pfs if (pf := adapter.pf(want.address)) for step in plan_pf(pf, want))
 
     @hookimpl(trylast=True)
-    def plan_vfs(self, adapter: Adapter, desired: DesiredAdapter, planned: Sequence[Step]) -> Sequence[Step]:
+    def plan_vfs(
+        self, adapter: Adapter, desired: DesiredAdapter, platform: Platform, planned: Sequence[Step]
+    ) -> Sequence[Step]:
         """See `virtfn_generic.vfs`."""
         return tuple(
             step
             for want in desired.pfs
             if (pf := adapter.pf(want.address))
-            for step in plan_vfs_of(pf, want, planned, vdpa_module=adapter.vdpa_module)
+            for step in plan_vfs_of(
+                pf,
+                want,
+                planned,
+                vdpa_module=adapter.vdpa_module,
+                rdma_modules=lacking_modules(adapter, platform),
+                pools=platform.guid_pools,
+            )
         )
 
     @hookimpl(trylast=True)
@@ -72,5 +82,6 @@ class GenericPlugin(Plugin):
             for problem in (
                 *problems_of(pf, want, platform),
                 *(() if want.release else vdpa_problems(adapter, pf, want)),
+                *(() if want.release else rdma_problems(adapter, pf, want, platform)),
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from virtfn.model import DesiredPf, EswitchMode, LinkType, Pf, Platform, Problem
+from virtfn_generic.identity import pool_fault
 
 
 def problems_of(pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
@@ -19,6 +20,10 @@ def problems_of(pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
                 hint="the port type is changed in firmware, if the card can do both",
                 reason="UnsupportedSetting",
             )
+        )
+    if wrong := pool_fault(pf, want.num_vfs, platform.guid_pools):
+        found.append(
+            Problem(object=pf.label, field="linkType", message=wrong[0], hint=wrong[1], reason="UnsupportedSetting")
         )
     if want.eswitch_mode is EswitchMode.SWITCHDEV:
         found += _switchdev(pf)

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from virtfn.model import DesiredPf, DeviceType, LinkType, Pf, Step, Vf, VfBaseline, VfGroup, steps
+from virtfn.model.guids import GuidPools
 from virtfn.model.inventory import UNSET_MAC, USERSPACE_DRIVERS
+from virtfn_generic.identity import (
+    Identity,
+    is_infiniband,
+    keep_mac,
+    plan_existing,
+    plan_new,
+    plan_release,
+    stale_on_ethernet,
+)
+from virtfn_generic.rdma import load_modules, wants_rdma, with_modules
 from virtfn_generic.vdpa import plan_group_vdpa, plan_release_vdpa
 
 _OVERRIDDEN = "with a driver_override that keeps other drivers away"
 
 
-def derived_mac(pf: Pf, index: int) -> str | None:
-    """A MAC for a VF that has none: locally administered, the same after every reboot, from the PF's own and the index.
-
-    None when the PF has no Ethernet address to derive it from.
-    """
-    if pf.netdev is None or pf.netdev.link_type is not LinkType.ETH:
-        return None
-    seed = f"{pf.netdev.permanent_mac or pf.netdev.mac}/{index}".encode()
-    octets = bytearray(hashlib.sha256(seed).digest()[:6])
-    octets[0] = (octets[0] | 0x02) & 0xFE  # locally administered, not multicast
-    return ":".join(f"{octet:02x}" for octet in octets)
-
-
-def plan_vfs_of(pf: Pf, want: DesiredPf, planned: Sequence[Step], *, vdpa_module: str = "") -> list[Step]:
+def plan_vfs_of(
+    pf: Pf,
+    want: DesiredPf,
+    planned: Sequence[Step],
+    *,
+    vdpa_module: str = "",
+    rdma_modules: Sequence[str] = (),
+    pools: GuidPools | None = None,
+) -> list[Step]:
     """All VF steps of one PF.
 
     :param planned: steps that come before: they may make the VFs anew or take some from their driver.
     :param vdpa_module: kernel module that the VFs' driver needs for vDPA.
+    :param rdma_modules: kernel modules that RDMA needs, and that are not loaded.
+    :param pools: the administrator's GUIDs.
     """
     anew = steps.creates_vfs(planned, pf)
     unbound = steps.unbound_vfs(planned, pf)
@@ -43,7 +50,8 @@ def plan_vfs_of(pf: Pf, want: DesiredPf, planned: Sequence[Step], *, vdpa_module
         if want.release:
             found += _plan_release(pf, index, vf, was, taken=taken, vdpa_module=vdpa_module)
         elif group := want.group_of(index):
-            found += _plan_group(pf, index, vf, group, taken=taken, vdpa_module=vdpa_module)
+            steps_of_vf = _plan_group(pf, index, vf, group, taken=taken, vdpa_module=vdpa_module, pools=pools)
+            found += with_modules(steps_of_vf, rdma_modules) if wants_rdma(group) else steps_of_vf
         elif vf is None:
             found.append(
                 steps.bind_driver(pf, index, None, optional=True, why="new VF in no group: left on its default driver")
@@ -54,18 +62,30 @@ def plan_vfs_of(pf: Pf, want: DesiredPf, planned: Sequence[Step], *, vdpa_module
         elif was is not None and (vf.driver is None or vf.driver_override is not None):
             why = "an apply that was cut off left it " + (_OVERRIDDEN if vf.driver else "without its driver")
             found.append(steps.bind_driver(pf, index, was.driver, optional=was.driver is None, why=why))
-    return found
+    rdma = any(wants_rdma(group) for group in want.groups) and not want.release
+    asked_for = any(need.value in rdma_modules for step in found for need in step.needs)
+    return [*load_modules(pf, rdma_modules), *found] if rdma and not asked_for else found
 
 
-def _plan_group(pf: Pf, index: int, vf: Vf | None, group: VfGroup, *, taken: bool, vdpa_module: str) -> list[Step]:
+def _plan_group(
+    pf: Pf, index: int, vf: Vf | None, group: VfGroup, *, taken: bool, vdpa_module: str, pools: GuidPools | None
+) -> list[Step]:
     driver = None if vf is None or taken else vf.driver
     userspace = group.device_type is DeviceType.VFIO_PCI
     found: list[Step] = []
+    if vf is not None and driver is not None and (driver == DeviceType.VFIO_PCI) is userspace:
+        known = plan_existing(pf, vf, pools) if is_infiniband(pf) else Identity(stale=stale_on_ethernet(vf, group))
+        found += known.settings
+        if known.stale:
+            found += [*keep_mac(pf, index, vf), steps.unbind_driver(pf, vf, why=known.stale)]
+            driver = None
     bind = driver != DeviceType.VFIO_PCI if userspace else driver is None or driver in USERSPACE_DRIVERS
     if bind:
         seen = driver or ("new VF" if vf is None else "no driver")
         wanted = "vfio-pci" if userspace else "the network driver"
-        found += _keep_mac(pf, index, vf)
+        settled = [step for step in found if step.op == steps.SET_VF]
+        if not settled:
+            found += plan_new(pf, index, vf, pools) if is_infiniband(pf) else keep_mac(pf, index, vf)
         found.append(
             steps.bind_driver(
                 pf,
@@ -95,22 +115,6 @@ def _for(group: VfGroup) -> str:
     return f" for {group.resource_name}" if group.resource_name else ""
 
 
-def _keep_mac(pf: Pf, index: int, vf: Vf | None) -> list[Step]:
-    """An administrative MAC before the driver changes, so that the VF has the same one on every driver."""
-    if pf.netdev is None or pf.netdev.link_type is not LinkType.ETH:
-        return []
-    if vf is not None and vf.settings is not None and vf.settings.mac not in (None, UNSET_MAC):
-        return []
-    if vf is not None and vf.netdev is not None:
-        mac, why = vf.netdev.mac, "the VF keeps its MAC whatever driver it is on"
-    else:
-        derived = derived_mac(pf, index)
-        if derived is None:
-            return []
-        mac, why = derived, "the VF gets a MAC that stays the same over drivers and reboots"
-    return [steps.set_vf(pf, index, mac=mac, optional=True, why=why)]
-
-
 def _plan_release(
     pf: Pf, index: int, vf: Vf | None, was: VfBaseline | None, *, taken: bool, vdpa_module: str
 ) -> list[Step]:
@@ -123,6 +127,8 @@ def _plan_release(
     now = UNSET_MAC if vf is None or vf.settings is None else vf.settings.mac or UNSET_MAC
     if pf.netdev is not None and pf.netdev.link_type is LinkType.ETH and mac != now:
         found.append(steps.set_vf(pf, index, mac=mac, optional=True, why=why))
+    if is_infiniband(pf):
+        found += plan_release(pf, index, vf, was, why=why)
     driver = None if vf is None or taken else vf.driver
     lost = vf if driver is not None else None
     if was.driver == driver:

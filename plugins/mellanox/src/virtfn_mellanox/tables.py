@@ -30,6 +30,8 @@ VPI = ETHERNET | {Capability.INFINIBAND}
 """Models that there are with InfiniBand ports too."""
 
 _VDPA = frozenset({Capability.VDPA})
+RDMA_MODULE = "mlx5_ib"
+"""Makes RDMA devices of PFs and VFs."""
 VDPA_MODULE = "mlx5_vdpa"
 """Once loaded it makes every VF that firmware lets do so a vDPA management device."""
 
@@ -43,6 +45,7 @@ def _row(name: str, device: str, vf: str, capabilities: frozenset[Capability], p
         capabilities=capabilities,
         max_vfs=MAX_VFS,
         vfs_in_firmware=True,
+        rdma_module=RDMA_MODULE if Capability.RDMA in capabilities else "",
         vdpa_module=VDPA_MODULE if Capability.VDPA in capabilities else "",
         product=product,
     )

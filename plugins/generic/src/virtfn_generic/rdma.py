@@ -1,0 +1,90 @@
+"""RDMA devices of VFs: the modules they take, and why a PF or a VF has none.
+
+Drivers of network cards make RDMA devices through a second module, which udev loads for the function's auxiliary
+device; programs then want `ib_uverbs` and, to connect by address, `rdma_ucm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from virtfn.model import Adapter, DesiredPf, DeviceType, Pf, Platform, Problem, Severity, Step, VfGroup, steps
+from virtfn.model.plan import Need, NeedKind
+
+_FOR_PROGRAMS = ("ib_uverbs", "rdma_ucm")
+
+
+def wants_rdma(group: VfGroup) -> bool:
+    """Whether the group's VFs are to have RDMA devices; on vfio-pci whoever drives them sees to that himself."""
+    return group.is_rdma and group.device_type is DeviceType.NETDEVICE
+
+
+def lacking_modules(adapter: Adapter, platform: Platform) -> tuple[str, ...]:
+    """Modules that RDMA on the adapter takes, without those that are there. Where the core is built in, all are."""
+    if platform.rdma.built_in:
+        return ()
+    wanted = (*_FOR_PROGRAMS, *([adapter.rdma_module] if adapter.rdma_module else []))
+    return tuple(name for name in wanted if name not in platform.modules)
+
+
+def with_modules(found: Iterable[Step], modules: Iterable[str]) -> list[Step]:
+    """The same steps, with their drivers' RDMA modules among what binding a VF needs."""
+    needs = tuple(Need(NeedKind.MODULE, name) for name in modules)
+    return [
+        replace(step, needs=(*step.needs, *needs)) if needs and step.op == steps.BIND_DRIVER else step for step in found
+    ]
+
+
+def load_modules(pf: Pf, modules: Iterable[str]) -> list[Step]:
+    """The modules, for VFs that are on their driver already: the kernel then makes devices of them as they are."""
+    return [
+        replace(steps.load_module(name, why="RDMA wanted, and the module is not loaded"), target=str(pf.address))
+        for name in modules
+    ]
+
+
+def rdma_problems(adapter: Adapter, pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
+    """What is in the way of the RDMA devices that are wanted."""
+    groups = [(place, group) for place, group in enumerate(want.groups) if wants_rdma(group)]
+    if not groups or pf.driver is None or pf.netdev is None:
+        return []
+    field = f"vfGroups[{groups[0][0]}].isRdma"
+    if pf.rdma is None:
+        if adapter.rdma_module and adapter.rdma_module in lacking_modules(adapter, platform):
+            return []  # it is loaded first
+        return [_no_device(pf, field, adapter.rdma_module)]
+    without = [
+        vf.index
+        for vf in pf.vfs
+        # without a netdev it is in a pod, and its RDMA device may be there too
+        if vf.netdev is not None and vf.rdma is None and any(vf.index in group.vf_range for _, group in groups)
+    ]
+    if not without or (adapter.rdma_module and adapter.rdma_module not in platform.modules):
+        return []
+    return [
+        Problem(
+            object=pf.label,
+            field=field,
+            message=f"RDMA wanted, and VF {', '.join(map(str, without))} has no RDMA device here",
+            hint="the kernel log says why its RDMA driver did not take it, if it is not in a pod",
+            reason="UnsupportedSetting",
+            severity=Severity.WARNING,
+        )
+    ]
+
+
+def _no_device(pf: Pf, field: str, module: str) -> Problem:
+    if module:
+        why = f"module {module} makes none of it: RoCE may be switched off"
+        hint = f"see `devlink dev param show pci/{pf.address} name enable_roce`, or leave isRdma out"
+    else:
+        why = f"nothing here makes RDMA devices of what {pf.driver} drives"
+        hint = "load its RDMA driver, if the card has one, or leave isRdma out"
+    return Problem(
+        object=pf.label,
+        field=field,
+        message=f"RDMA wanted, and the PF has no RDMA device ({why})",
+        hint=hint,
+        reason="UnsupportedSetting",
+    )
