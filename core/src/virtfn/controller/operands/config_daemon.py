@@ -31,12 +31,26 @@ MOUNTS: Final = (
         read_only=True,
         follows_host=True,
     ),
+    Mount(
+        "etc",
+        "/etc",
+        "/host/etc",
+        "udev's rules, systemd's files and modprobe's options about PFs, each marked as virtfn's; where it is read only"
+        " on the host none are written",
+    ),
     Mount("sys", "/sys", "/host/sys", "VFs are made, bound to drivers and configured by writes to sysfs"),
     Mount(
         "state",
         STATE_FOLDER,
         STATE_FOLDER,
         "the journal of how each PF was before the first touch, and what drains and reboots came to",
+        create=True,
+    ),
+    Mount(
+        "boot",
+        STATE_FOLDER,
+        f"/host{STATE_FOLDER}",
+        "the script that makes VFs again after a boot, before the network starts",
         create=True,
     ),
     Mount("run", RUN_FOLDER, RUN_FOLDER, "the device plugin's configuration is handed over here", create=True),
