@@ -86,15 +86,16 @@ class Site:
 
     def node(self, name: str, host: FakeHost) -> SimulatedNode:
         """A node with its daemon, which has the rights of the overlay's; its label is node feature discovery's."""
-        account = "virtfn-daemon"
-        return self._undo.enter_context(
-            SimulatedNode(
-                SimulatedNodeSettings(name, NAMESPACE, self.folder / name, loop=QUICK),
-                host=host,
-                client=self.kube,
-                daemon_client=self._undo.enter_context(as_account(self.server, account, namespace=NAMESPACE)),
-            )
+        return SimulatedNode(
+            SimulatedNodeSettings(name, NAMESPACE, self.folder / name, loop=QUICK),
+            host=host,
+            client=self.kube,
+            daemon_client=self._undo.enter_context(as_account(self.server, "virtfn-daemon", namespace=NAMESPACE)),
         )
+
+    def start(self, node: SimulatedNode) -> None:
+        """Until the test ends."""
+        self._undo.enter_context(node)
 
     def apply(self, text: str) -> str:
         """By kubectl, which checks it against the server's OpenAPI."""

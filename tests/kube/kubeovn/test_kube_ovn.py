@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_from_the_pages_policy_to_representors_and_back(
         NODES, body={"metadata": {"name": "worker-2", "labels": {WORKER: "", "kubernetes.io/os": "linux"}}}
     )
     site.controller()
-    site.node("worker-1", host)
+    site.start(site.node("worker-1", host))
     eventually(lambda: len(site.state("worker-1").get("status", {}).get("interfaces", ())) == 2)
     eventually(lambda: label_of(site, "worker-1") == "Disabled")
     written = versions_of_daemon_sets(site)
@@ -145,6 +146,27 @@ def test_from_the_pages_policy_to_representors_and_back(
     assert versions_of_daemon_sets(site) == written, "they come with the manifests"
 
 
+def test_after_a_boot_all_is_there_again_under_the_same_names(site: Site, stock_plugin: Any) -> None:
+    host = site.host()
+    site.controller()
+    site.apply(manifests()["SriovNetworkNodePolicy/policy"])
+    with site.node("worker-1", host):
+        before = site.until_synced("worker-1", vfs=3)
+        offer = site.offer("worker-1")
+    host.reboot()
+    shutil.rmtree(site.folder / "worker-1" / "run")
+    assert representors(host) == {pf: [] for pf in PFS}
+    calls = len(host.calls)
+    with site.node("worker-1", host):
+        eventually(lambda: site.offer("worker-1") == offer)
+        eventually(lambda: len(host.calls) > calls and told_representors(site.state("worker-1")) == representors(host))
+        after = site.until_synced("worker-1", vfs=3)
+        assert_offloadable(host, after, vfs=3)
+        assert_offered(site, host, stock_plugin._pick, stock_plugin.Function)
+    assert told_representors(after) == told_representors(before)
+    assert "unschedulable" not in site.kube.get(NODES, name="worker-1")["spec"]
+
+
 def versions_of_daemon_sets(site: Site) -> dict[str, str]:
     found = site.kube.list(DAEMON_SETS, namespace=NAMESPACE)
     return {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in found}
@@ -189,7 +211,7 @@ def test_what_kube_ovns_fork_has_left_is_taken_as_it_is(site: Site) -> None:
     site.apply(manifests()["SriovNetworkNodePolicy/policy"])
     begun = len(host.writes)
     site.controller()
-    site.node("worker-1", host)
+    site.start(site.node("worker-1", host))
     eventually(lambda: set(site.state("worker-1")["spec"]) == {"interfaces"})  # dpConfigVersion is gone
     state = site.until_synced("worker-1", vfs=3)
     assert_offloadable(host, state, vfs=3, taken=name)

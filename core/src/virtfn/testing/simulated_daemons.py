@@ -11,13 +11,14 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
 from virtfn.daemon.app import Daemon, DaemonSettings
 from virtfn.daemon.loop import LoopSettings
-from virtfn.errors import ClusterError
+from virtfn.errors import AlreadyExists, ClusterError
 from virtfn.host.machine import Machine
 from virtfn.journal import Journal
 from virtfn.kube.client import KubeClient
@@ -104,7 +105,8 @@ class SimulatedNode:
 
     def _register(self) -> None:
         labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux", CAPABLE_LABEL: "true"}
-        self._client.create(NODES, body={"metadata": {"name": self.name, "labels": labels}})
+        with suppress(AlreadyExists):  # it has been booted
+            self._client.create(NODES, body={"metadata": {"name": self.name, "labels": labels}})
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
         self._client.patch(NODES, name=self.name, body={"status": {"conditions": [ready]}}, subresource="status")
         # The server holds new nodes back until somebody has seen that they are ready (TaintNodesByCondition).
