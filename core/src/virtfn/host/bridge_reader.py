@@ -121,10 +121,10 @@ def _bridges(tables: Mapping[str, Any]) -> tuple[Bridge, ...]:
 def _bridge(row: Row, ports: Mapping[str, Row], interfaces: Mapping[str, Row]) -> Bridge:
     name, ids = ovs.text(row["name"]), ovs.pairs(row["external_ids"])
     own = [ports[uuid] for uuid in ovs.items(row["ports"]) if uuid in ports]
-    others = tuple(sorted(port for each in own if (port := ovs.text(each["name"])) != name))
+    inside = [interfaces[uuid] for port in own for uuid in ovs.items(port["interfaces"]) if uuid in interfaces]
+    others = tuple(sorted(port for each in inside if (port := ovs.text(each["name"])) != name))
     if MARK not in ids:
         return Bridge(name, ports=others)
-    inside = [interfaces[uuid] for port in own for uuid in ovs.items(port["interfaces"]) if uuid in interfaces]
     keys = _mark(ids, KEYS_MARK)
     return Bridge(
         name,

@@ -50,7 +50,7 @@ class Bridge:
     pf: PciAddress | None = None
     """The PF it was made for."""
     ports: tuple[str, ...] = ()
-    """Names of all its ports but the one that every bridge has of its own, sorted."""
+    """Names of the interfaces in it, those of bonds too, but not the one that every bridge has of its own; sorted."""
     datapath_type: str = ""
     fail_mode: str = ""
     external_ids: Mapping[str, str] = field(default_factory=dict)
