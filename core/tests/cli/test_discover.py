@@ -16,7 +16,19 @@ def test_every_pf_is_a_line(virtfn: Virtfn) -> None:
     assert (ended.code, ended.err) == (0, "")
     rows = [line.split() for line in ended.out.splitlines()]
     assert rows[0][:2] == ["PF", "NETDEV"]
-    assert [row[1] for row in rows[1:]] == ["eth0", "eth1", "ens1f0np0", "ens1f1np1"]
+    assert [row[1] for row in rows[1:5]] == ["eth0", "eth1", "ens1f0np0", "ens1f1np1"]
+
+
+def test_rdma_is_shown_where_there_is_some(virtfn: Virtfn, host: FakeHost) -> None:
+    line = "RDMA: shared mode, 0000:3b:00.0 (ens1f0np0) mlx5_0, 0000:3b:00.1 (ens1f1np1) mlx5_1"
+    assert line in virtfn("discover").out
+    Machine(host.kernel).set_num_vfs(PciAddress.parse("0000:3b:00.1"), 1)
+    assert "mlx5_2" in virtfn("discover --vfs").out
+    assert json.loads(virtfn("discover -o json").out)["platform"]["rdma"]["mode"] == "shared"
+    host.unplug("0000:3b:00")
+    host.model.rdma.mode = None
+    host.model.tree.remove("sys/module/ib_core")
+    assert "RDMA" not in virtfn("discover").out.splitlines()[-1]
 
 
 def test_discover_writes_nothing(virtfn: Virtfn, host: FakeHost) -> None:
@@ -62,4 +74,4 @@ def test_vdpa_devices_are_shown(virtfn: Virtfn, host: FakeHost) -> None:
         machine.load_module(module)
     machine.add_vdpa(machine.vf_address(pf, 1))
     rows = [line.split() for line in virtfn("discover --vfs").out.splitlines() if line.startswith("ens2f0 ")]
-    assert [row[-1] for row in rows if row[1] in ("0", "1")] == ["-", "vhost"]
+    assert [row[-2] for row in rows if row[1] in ("0", "1")] == ["-", "vhost"]

@@ -41,11 +41,21 @@ def run(context: Context, args: argparse.Namespace) -> Exit:
         if args.vfs:
             context.console.print()
             _vf_table(context, [pf for pf in inventory.pfs() if pf.vfs])
+        _rdma(context, inventory)
         _open_vswitch(context, inventory)
     show_problems(context, observation.problems)
     for error in context.node.registry.problems:
         context.error_console.print(f"plugin problem: {error} [{error.reason}]", style="yellow")
     return Exit.OK
+
+
+def _rdma(context: Context, inventory: Inventory) -> None:
+    """The mode, and which function has which device; nothing where there is no RDMA."""
+    mode = inventory.platform.rdma_mode
+    if mode is None:
+        return
+    devices = ", ".join(f"{pf.label} {pf.rdma.name}" for pf in inventory.pfs() if pf.rdma is not None)
+    context.console.print(f"RDMA: {mode} mode{f', {devices}' if devices else ''}")
 
 
 def _open_vswitch(context: Context, inventory: Inventory) -> None:
@@ -131,7 +141,18 @@ def _spans(vfs: Iterable[Vf]) -> list[tuple[str, str]]:
 
 def _vf_table(context: Context, pfs: Sequence[Pf]) -> None:
     table = new_table(
-        "PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MAC", "ADMIN MAC", "MTU", "IOMMU GROUP", "REPRESENTOR", "VDPA"
+        "PF",
+        "VF",
+        "ADDRESS",
+        "DRIVER",
+        "NETDEV",
+        "MAC",
+        "ADMIN MAC",
+        "MTU",
+        "IOMMU GROUP",
+        "REPRESENTOR",
+        "VDPA",
+        "RDMA",
     )
     for pf in pfs:
         for vf in pf.vfs:
@@ -147,5 +168,6 @@ def _vf_table(context: Context, pfs: Sequence[Pf]) -> None:
                 "-" if vf.iommu_group is None else str(vf.iommu_group),
                 vf.representor or "-",
                 (vf.vdpa.type or vf.vdpa.name) if vf.vdpa else "-",
+                vf.rdma.name if vf.rdma else "-",
             )
     print_table(context, table)

@@ -22,6 +22,7 @@ from virtfn.model import (
 from virtfn_mellanox.changes import judge
 from virtfn_mellanox.facts import facts_of
 from virtfn_mellanox.functions import plan_pf, problems_of
+from virtfn_mellanox.lag import lag_problems
 from virtfn_mellanox.perform import perform_step
 from virtfn_mellanox.tables import DEVICES, VENDOR, VF_DEVICES
 
@@ -67,6 +68,7 @@ class MellanoxPlugin(Plugin):
         for want in desired.pfs:
             if (pf := adapter.pf(want.address)) is not None:
                 told += problems_of(pf, want)
+        told += lag_problems(adapter, desired)
         return tuple(told)
 
     @hookimpl
