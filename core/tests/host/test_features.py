@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from virtfn.errors import CommandFailed, KernelRefused, NotEffective, NotPermitted, WaitTimeout
+from virtfn.errors import CommandFailed, DeviceBusy, KernelRefused, NotEffective, NotPermitted, WaitTimeout
 from virtfn.host.ethtool import IoctlEthtool
 from virtfn.host.files import HostFiles
 from virtfn.host.kernel import LinkInfo
@@ -108,6 +108,26 @@ def test_offload(host: FakeHost, machine: Machine) -> None:
     with pytest.raises(KernelRefused, match="does not offer it") as refused:
         machine.set_tc_offload(PciAddress.parse("0000:5e:00.0"), True)
     assert refused.value.errno == errno.EOPNOTSUPP
+
+
+def test_what_is_in_the_way_of_a_mode(host: FakeHost, machine: Machine) -> None:
+    host.add_card("connectx-5", address="0000:3b:00", up=True)
+    machine.set_num_vfs(PF, 2)
+    with pytest.raises(KernelRefused, match=r"in the way: 0000:3b:00.2 \(mlx5_core\), 0000:3b:00.3"):
+        machine.set_eswitch_mode(PF, EswitchMode.SWITCHDEV)
+    host.fail("set_eswitch_mode *", error=errno.EBUSY, text="mlx5_core: Can't change mode, E-Switch is busy")
+    with pytest.raises(DeviceBusy, match="E-Switch is busy; something holds the eswitch"):
+        machine.set_eswitch_mode(PF, EswitchMode.SWITCHDEV)
+
+
+def test_a_driver_that_lets_go_a_moment_later(host: FakeHost, machine: Machine) -> None:
+    host.add_card("connectx-5", address="0000:3b:00", up=True)
+    machine.set_num_vfs(PF, 1)
+    vf = machine.vf_address(PF, 0)
+    host.fail("write */unbind", lie=True, times=1)
+    host.after(1.0, lambda: host.kernel.files.write("sys/bus/pci/drivers/mlx5_core/unbind", str(vf)))
+    machine.unbind_driver(vf)
+    assert machine.driver(vf) is None
 
 
 def test_inline_mode(host: FakeHost, machine: Machine) -> None:

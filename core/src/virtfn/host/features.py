@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from virtfn.errors import CommandFailed, KernelRefused, NotEffective
@@ -17,7 +17,7 @@ from virtfn.host.owned_files import OwnedFiles
 from virtfn.host.reader import TC_OFFLOAD, Reader
 from virtfn.host.refusals import host_error
 from virtfn.host.representors import keeps_name, representors_of
-from virtfn.model import PciAddress
+from virtfn.model import EswitchMode, PciAddress
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +50,39 @@ class Features(Reader):
         if now is None or now.value(mode) != value:
             seen = None if now is None else now.value(mode)
             raise NotEffective(f"{pf}: {what} (it reads {seen} afterwards)", device=str(pf))
+
+    def set_eswitch_mode(self, pf: PciAddress, mode: EswitchMode) -> None:
+        """See `Host`."""
+        self.require(pf)
+        self.set_devlink_eswitch_mode(("pci", str(pf)), mode, hint=lambda error: self._in_the_way(pf, error))
+
+    def set_devlink_eswitch_mode(
+        self, handle: tuple[str, str], mode: EswitchMode, *, hint: Callable[[OSError], str] = lambda _: ""
+    ) -> None:
+        """As `set_eswitch_mode`, for a device on any bus that has a devlink instance."""
+        device = handle[1]
+        what = f"cannot set the eswitch mode to {mode}"
+        _say(device, "eswitch mode to %s", mode)
+        devlink = self._kernel.devlink
+        try:
+            devlink.set_eswitch_mode(handle, mode)
+            now = devlink.eswitch_mode(handle)
+        except OSError as error:
+            present = handle in devlink.handles()
+            raise host_error(error, device=device, what=what, present=present, hint=hint(error)) from error
+        if now is not mode:
+            raise NotEffective(f"{device}: {what} (it reads {now or 'nothing'} afterwards)", device=device)
+
+    def _in_the_way(self, pf: PciAddress, error: OSError) -> str:
+        """What is known to keep an eswitch from changing its mode, beside the driver's own words."""
+        if error.errno == errno.EBUSY:
+            return (
+                "something holds the eswitch: rules of tc or of Open vSwitch with hw-offload, IPsec, a bond, or another"
+                " change: `tc filter show dev` and `devlink dev eswitch show` tell more"
+            )
+        found = self.vf_addresses(pf).values() if error.errno == errno.EINVAL else ()
+        bound = [f"{vf} ({driver})" for vf in found if (driver := self.driver(vf)) is not None]
+        return f"VFs that a driver has are in the way: {', '.join(bound)}" if bound else ""
 
     def set_inline_mode(self, pf: PciAddress, mode: str) -> None:
         """See `Host`."""
@@ -137,10 +170,6 @@ class Features(Reader):
         return link
 
     # --- files and udev -----------------------------------------------------------------------------------------------
-
-    def path_exists(self, path: str) -> bool:
-        """Whether something is there, on the managed host."""
-        return self._kernel.files.exists(path.lstrip("/"))
 
     def write_file(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """See `Host`."""

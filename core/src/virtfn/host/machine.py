@@ -31,7 +31,7 @@ from virtfn.host.rdma_mode import set_rdma_mode, set_rdma_option
 from virtfn.host.reader import DEVICES, Reader, device_path
 from virtfn.host.refusals import host_error
 from virtfn.host.vdpa_devices import VdpaWriter
-from virtfn.model import DeviceType, EswitchMode, PciAddress
+from virtfn.model import DeviceType, PciAddress
 from virtfn.model.inventory import USERSPACE_DRIVERS, vdpa_name
 
 _log = logging.getLogger(__name__)
@@ -39,6 +39,10 @@ _log = logging.getLogger(__name__)
 
 _ROUNDED = frozenset({"min_tx_rate", "max_tx_rate"})
 """Settings that hardware has in steps of its own."""
+
+
+_UNBOUND_SECONDS = 5.0
+"""From a successful unbind until the function shows no driver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +234,12 @@ class Machine(Features):
             if error.errno == errno.ENODEV and self.driver(function) is None:
                 return  # somebody else was faster
             raise
-        if (left := self.driver(function)) is not None:
-            raise NotEffective(f"{function}: {what} (it is still bound to {left})", device=str(function))
+        # a VF that was just being probed is let go of a moment later
+        try:
+            self.wait_until(lambda: self.driver(function) is None, timeout=_UNBOUND_SECONDS, why="")
+        except WaitTimeout as error:
+            left = self.driver(function)
+            raise NotEffective(f"{function}: {what} (it is still bound to {left})", device=str(function)) from error
 
     def _write_driver(self, function: PciAddress, path: str, what: str) -> None:
         _say(function, "write to /%s", path)
@@ -331,7 +339,7 @@ class Machine(Features):
         )
         return found[0]
 
-    # --- VF settings and eswitch --------------------------------------------------------------------------------------
+    # --- VF settings --------------------------------------------------------------------------------------
 
     def set_vf(self, pf: PciAddress, index: int, settings: Mapping[str, Any]) -> None:
         """See `Host`."""
@@ -348,25 +356,6 @@ class Machine(Features):
             seen = getattr(now, name, None)  # None: the driver does not say
             if name not in _ROUNDED and seen is not None and str(seen).lower() != str(wanted).lower():
                 raise NotEffective(f"{pf}: {what} ({name} reads {seen} afterwards)", device=str(pf))
-
-    def set_eswitch_mode(self, pf: PciAddress, mode: EswitchMode) -> None:
-        """See `Host`."""
-        self.require(pf)
-        self.set_devlink_eswitch_mode(("pci", str(pf)), mode)
-
-    def set_devlink_eswitch_mode(self, handle: tuple[str, str], mode: EswitchMode) -> None:
-        """As `set_eswitch_mode`, for a device on any bus that has a devlink instance."""
-        device = handle[1]
-        what = f"cannot set the eswitch mode to {mode}"
-        _say(device, "eswitch mode to %s", mode)
-        devlink = self._kernel.devlink
-        try:
-            devlink.set_eswitch_mode(handle, mode)
-            now = devlink.eswitch_mode(handle)
-        except OSError as error:
-            raise host_error(error, device=device, what=what, present=handle in devlink.handles()) from error
-        if now is not mode:
-            raise NotEffective(f"{device}: {what} (it reads {now or 'nothing'} afterwards)", device=device)
 
     # --- vDPA ---------------------------------------------------------------------------------------------------------
 

@@ -198,6 +198,10 @@ class Reader:
         """Whether the function, or a file in its folder, is there."""
         return self._kernel.files.exists(device_path(address, name))
 
+    def path_exists(self, path: str) -> bool:
+        """Whether something is there, on the managed host."""
+        return self._kernel.files.exists(path.lstrip("/"))
+
     def require(self, address: PciAddress) -> None:
         """Raises `DeviceGone` when the function is not there."""
         if not self.exists(address):
