@@ -33,6 +33,7 @@ RESOURCE = "mellanox.com/cx_sriov_switchdev"
 VERBS = {"apply", "delete", "exec", "get", "label", "scale", "wait", "logs"}
 ELSEWHERE = {
     "nodes", "node", "pod", "pods", "crd", "daemonset", "daemonsets", "deployment", "configmap",
+    "clusterrolebindings",
 }  # fmt: skip
 """Kinds that are Kubernetes' own."""
 PROGRAMS = {

@@ -6,9 +6,12 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from kube.bed.deploying import DEPLOY, render
 from kube.bed.reconciling import eventually
+from kube.bed.server import ApiServer
 from kube.kubeovn.conftest import NAMESPACE, PAGE, PFS, PORTS, Site, as_kube_ovn, manifests, representors
 
 from virtfn.cluster.kinds import DAEMON_SETS, NODE_STATES, OPERATOR_CONFIGS, POLICIES
@@ -21,6 +24,7 @@ from virtfn.testing import FakeHost
 LABEL = "feature.node.kubernetes.io/network-sriov.capable"
 GROUP = {"resourceName": "cx_sriov_switchdev", "deviceType": "netdevice", "vfRange": "0-2", "policyName": "policy"}
 WORKER = "node-role.kubernetes.io/worker"
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 DISRUPTIVE = ("sriov_numvfs", "/bind", "/unbind", "drivers_probe", "eswitch")
 POD = "Pod/offloaded"
 
@@ -195,8 +199,7 @@ def run_the_pages_commands(site: Site, virtfn: Callable[..., str]) -> None:
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return [line for language, block in blocks if not language for line in block.splitlines()]
+    return [line for language, block in BLOCKS if not language for line in block.splitlines()]
 
 
 def test_what_kube_ovns_fork_has_left_is_taken_as_it_is(site: Site) -> None:
@@ -207,7 +210,7 @@ def test_what_kube_ovns_fork_has_left_is_taken_as_it_is(site: Site) -> None:
     assert disruptive(host, since=0), "it can be seen"
     host.move_to_namespace(vfs_of(host, PFS[0])[0])
     name = as_kube_ovn(host, PFS[0], index=0, container="fedcba9876543210")
-    uid = put_forks_objects(site)
+    uid, found = put_forks_objects(site), representors(host)
     site.apply(manifests()["SriovNetworkNodePolicy/policy"])
     begun = len(host.writes)
     site.controller()
@@ -231,8 +234,43 @@ def test_what_kube_ovns_fork_has_left_is_taken_as_it_is(site: Site) -> None:
     eventually(lambda: site.state("worker-1").get("metadata", {}).get("uid", uid) != state["metadata"]["uid"])
     again = site.until_synced("worker-1", vfs=3)
     assert again["spec"] == state["spec"]
-    assert disruptive(host, since=begun) == []
     assert "unschedulable" not in site.kube.get(NODES, name="worker-1")["spec"]
+
+    # And with the policy, the ports are left as they were found.
+    site.kube.delete(POLICIES, name="policy", namespace=NAMESPACE)
+    eventually(lambda: site.offer("worker-1") == "" and is_done(site.state("worker-1")))
+    assert site.state("worker-1")["spec"] == {}
+    assert representors(host) == found
+    assert [host.function(pf).eswitch_mode for pf in PFS] == [EswitchMode.SWITCHDEV] * 2
+    assert disruptive(host, since=begun) == []
+
+
+def is_done(state: Json) -> bool:
+    status = state["status"]
+    done: bool = status["syncStatus"] == "Succeeded" and status["observedGeneration"] == state["metadata"]["generation"]
+    return done
+
+
+def test_the_pages_kustomization_has_its_images(server: ApiServer, tmp_path: Path) -> None:
+    assert server.assets.kubectl is not None
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    (text,) = (block for language, block in BLOCKS if language == "yaml" and "bases:" in block)
+    mine = tmp_path / "deploy" / "overlays" / "mine"
+    mine.mkdir()
+    (mine / "kustomization.yaml").write_text(text, encoding="utf-8")
+    things = render(server.assets.kubectl, mine)
+    assert {thing["metadata"].get("namespace", NAMESPACE) for thing in things} == {NAMESPACE}
+    images = {
+        container["image"]
+        for thing in things
+        if thing["kind"] in ("Deployment", "DaemonSet")
+        for container in thing["spec"]["template"]["spec"]["containers"]
+    }
+    assert {image for image in images if "virtfn" in image} == {
+        "registry.example.com/virtfn-controller:0.1.0",
+        "registry.example.com/virtfn-daemon:0.1.0",
+    }
+    assert len(images) == 3
 
 
 def ready(site: Site, resource: Any, name: str) -> Json:
@@ -265,7 +303,10 @@ def put_forks_objects(site: Site) -> str:
     api = {"apiVersion": POLICIES.api_version}
     spec = {"numVfs": 0, "nodeSelector": {}, "nicSelector": {}}
     metadata = {"name": "default", "namespace": NAMESPACE}
-    policy = site.kube.create(POLICIES, body={**api, "kind": POLICIES.kind, "metadata": metadata, "spec": spec})
+    body = {**api, "kind": POLICIES.kind, "metadata": metadata}
+    site.kube.create(POLICIES, body={**body, "spec": {**spec, "resourceName": ""}})  # as some versions of it do
+    site.kube.delete(POLICIES, name="default", namespace=NAMESPACE)
+    policy = site.kube.create(POLICIES, body={**body, "spec": spec})
     config = {
         "enableInjector": False, "enableOperatorWebhook": False, "configDaemonNodeSelector": {}, "logLevel": 2,
         "disableDrain": False, "podEvictionPolicy": "delete", "podEvictionForce": True,
