@@ -7,7 +7,7 @@ may disturb; the cycle itself is here, once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from virtfn.host.machine import Machine
 from virtfn.journal import Journal, Record
@@ -83,7 +83,9 @@ class Node:
         """The plan from how the next boot leaves the node to what is wanted of these PFs, and that node. Pure."""
         baselines = {address: record.baseline for address, record in observation.records.items()}
         inventory = as_after_boot(observation.inventory, baselines)
-        return make_plan(inventory, DesiredState(pfs=tuple(wanted)), self.registry.hooks), inventory
+        # Open vSwitch starts later, with its bridges from its own database; the daemon sees to what is left
+        alone = tuple(replace(want, bridge=None) for want in wanted)
+        return make_plan(inventory, DesiredState(pfs=alone), self.registry.hooks), inventory
 
     def release(self, observation: Observation, addresses: Sequence[PciAddress]) -> DesiredState:
         """The desired state that gives those PFs back; PFs that the journal does not know are not in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from virtfn.daemon.boot import BootKeeper
 from virtfn.host.machine import Machine
 from virtfn.journal import Journal
 from virtfn.model import DesiredPf, DesiredState, EswitchMode, PciAddress, VfGroup, VfRange
+from virtfn.model.desired import DesiredBridge
 from virtfn.model.owned_files import BOOT_SCRIPT, BOOT_UNIT, BOOT_WANTS
 from virtfn.node import Node
 from virtfn.testing.fakehost import FakeHost
@@ -120,3 +122,14 @@ def test_the_script_on_a_machine_where_the_cards_are_not(bench: Bench) -> None:
     text = bench.script.replace("-le 300", "-le 1")
     done = subprocess.run(["sh"], input=text, text=True, capture_output=True, check=False, timeout=60)
     assert (done.returncode, "0000:3b:00.0: no driver has taken it" in done.stderr) == (0, True)
+
+
+def test_open_vswitch_does_not_run_yet_when_it_is_run(bench: Bench) -> None:
+    bench.host.ovs.start()
+    pfs = tuple(replace(pf, bridge=DesiredBridge(f"br-{number}", pf.address)) for number, pf in enumerate(BOTH.pfs))
+    wanted = DesiredState(pfs, ovs_offload=True)
+    bench.apply(wanted)
+    assert set(bench.host.ovs.snapshot()["bridges"]) == {"br-0", "br-1"}
+    assert len(bench.keep(wanted)) == 3
+    assert "devlink dev eswitch set pci/0000:3b:00.0 mode switchdev" in bench.script
+    assert "ovs" not in bench.script

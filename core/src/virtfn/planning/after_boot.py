@@ -29,10 +29,10 @@ def restored_after_boot(wanted: Sequence[DesiredPf]) -> tuple[DesiredPf, ...]:
 
 
 def as_after_boot(inventory: Inventory, baselines: Mapping[PciAddress, DesiredPf]) -> Inventory:
-    """The inventory as it is expected to be right after the next boot."""
+    """The inventory as it is expected to be right after the next boot, when Open vSwitch does not run yet."""
     adapters = tuple(_adapter(adapter, baselines) for adapter in inventory.adapters)
     platform = replace(inventory.platform, modules=frozenset(), udev=False, owned_files={})
-    return replace(inventory, adapters=adapters, platform=platform)
+    return replace(inventory, adapters=adapters, platform=platform, ovs=None)
 
 
 def _adapter(adapter: Adapter, baselines: Mapping[PciAddress, DesiredPf]) -> Adapter:
