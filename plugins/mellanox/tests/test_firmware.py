@@ -18,6 +18,8 @@ from virtfn.model import (
     PciAddress,
     Plan,
     Step,
+    VfGroup,
+    VfRange,
 )
 from virtfn.testing.profiles import ParamFacts, load_profile
 
@@ -267,6 +269,23 @@ def test_a_card_of_one_link_type(ground: Any, profile: str, words: str) -> None:
     plan = ground.plan(DesiredPf(FIRST, 4, link_type=LinkType.IB))
     assert not plan.steps
     assert words in " ".join(map(str, plan.errors))
+
+
+def test_switchdev_and_rdma_are_to_come_on_a_card_whose_sriov_is_off(ground: Any) -> None:
+    """Two ports of a ConnectX-5 with three VFs each, from the factory's worst to offload, by one reboot."""
+    ground.host.add_card("connectx-5", firmware={"SRIOV_EN": False, "NUM_OF_VFS": 0})
+    group = VfGroup(VfRange(0, 2), resource_name="cx_sriov_switchdev", is_rdma=True)
+    wanted = [DesiredPf(pf, 3, eswitch_mode=EswitchMode.SWITCHDEV, groups=(group,)) for pf in (FIRST, SECOND)]
+    plan, outcome = ground.apply(*wanted)
+    assert [step.args for step in firmware(plan)] == [{"settings": {"SRIOV_EN": True, "NUM_OF_VFS": 3}}] * 2
+    assert (plan.errors, outcome.failed, plan.disruption) == ((), None, Disruption.REBOOT)
+    ground.host.reboot()
+    ground.restart()
+    assert ground.apply(*wanted)[1].failed is None
+    assert ground.plan(*wanted).steps == ()
+    for pf in ground.observe().inventory.pfs():
+        assert (pf.eswitch_mode, pf.num_vfs) == (EswitchMode.SWITCHDEV, 3)
+        assert all(vf.representor for vf in pf.vfs)
 
 
 # --- BlueField --------------------------------------------------------------------------------------------------------
