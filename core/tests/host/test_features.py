@@ -16,7 +16,7 @@ from virtfn.host.kernel import LinkInfo
 from virtfn.host.machine import Machine
 from virtfn.host.representors import keeps_name, representors_of
 from virtfn.model import EswitchMode, PciAddress
-from virtfn.model.owned_files import MARK, digest_of, rules_path
+from virtfn.model.owned_files import FOREIGN, MARK, digest_of, rules_path
 from virtfn.testing.fakehost import FakeHost
 
 PF = PciAddress.parse("0000:3b:00.0")
@@ -172,7 +172,7 @@ def test_only_own_files_in_own_places(host: FakeHost, machine: Machine) -> None:
     with pytest.raises(NotPermitted, match="does not say"):
         machine.write_file(RULES, "# mine\n")
     (host.root / RULES.lstrip("/")).write_text("# an administrator's\n")
-    assert machine.platform().owned_files == {}
+    assert machine.platform().owned_files == {RULES: FOREIGN}
     for call in (lambda: machine.write_file(RULES, TEXT), lambda: machine.remove_file(RULES)):
         with pytest.raises(NotPermitted, match="is not virtfn's"):
             call()

@@ -120,3 +120,16 @@ def test_where_udev_takes_no_rules_there_are_none(tmp_path: Path) -> None:
         steps = node.plan(node.observe(), DesiredState((SWITCHDEV,))).steps
         assert "eswitch.name_representors" in [step.op for step in steps]
         assert not [step.op for step in steps if step.op.startswith(("host.", "udev."))]
+
+
+def test_somebody_elses_file_is_left_alone_and_told(host: FakeHost, tmp_path: Path) -> None:
+    rules = host.root / rules_path(PF).lstrip("/")
+    rules.write_text("# an administrator's\n")
+    node = Node(Machine(host.kernel), journal=Journal(tmp_path), now=lambda: 0.0)
+    seen = node.observe()
+    plan = node.plan(seen, DesiredState((SWITCHDEV,)))
+    assert node.perform(plan, seen, DesiredState((SWITCHDEV,))).failed is None
+    after = node.plan(node.observe(), DesiredState((SWITCHDEV,)))
+    assert after.steps == ()
+    assert ["is somebody else's" in problem.message for problem in after.problems] == [True]
+    assert rules.read_text() == "# an administrator's\n"

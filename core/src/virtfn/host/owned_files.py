@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from virtfn.errors import NotEffective, NotPermitted
 from virtfn.host.kernel import Files
 from virtfn.host.refusals import host_error
-from virtfn.model.owned_files import MARK, UDEV_RULES, digest_of
+from virtfn.model.owned_files import FOREIGN, MARK, UDEV_RULES, digest_of
 
 _PLACES = (
     re.compile(r"/etc/udev/rules\.d/\d\d-virtfn-[\w.:-]+\.rules"),
@@ -38,7 +38,7 @@ def is_marked(text: str) -> bool:
 
 
 def read_owned(files: Files) -> Mapping[str, str]:
-    """virtfn's own files that are there: digests by path."""
+    """Files that are there where virtfn keeps its own: digests by path, `FOREIGN` for an administrator's."""
     found = {}
     for folder in _SEARCHED:
         for name in files.listdir(folder.lstrip("/")):
@@ -49,8 +49,7 @@ def read_owned(files: Files) -> Mapping[str, str]:
                 text = files.read(path.lstrip("/"))
             except OSError:
                 continue
-            if is_marked(text):
-                found[path] = digest_of(text)
+            found[path] = digest_of(text) if is_marked(text) else FOREIGN
     return found
 
 

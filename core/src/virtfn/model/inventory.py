@@ -240,7 +240,7 @@ class Platform:
     udev: bool = False
     """udev runs on the host, and its rules can be written."""
     owned_files: Mapping[str, str] = field(default_factory=dict)
-    """Files of virtfn's own for udev and systemd-networkd: digests of their texts by path."""
+    """Files of virtfn's own for udev and systemd-networkd: digests of their texts by path; empty: somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from virtfn.model.pci import PciAddress
 MARK = "Written by virtfn"
 """In the first or second line of each; a file without it is never touched."""
 
+FOREIGN = ""
+"""In place of a digest: there is such a file, and it is not virtfn's."""
+
 UDEV_RULES = "/etc/udev/rules.d"
 NETWORKD = "/etc/systemd/network"
 

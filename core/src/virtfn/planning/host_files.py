@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from virtfn.model import Adapter, DesiredPf, Pf, Platform, Step, steps
-from virtfn.model.owned_files import digest_of, network_path, rules_path
+from virtfn.errors import NotPermitted
+from virtfn.model import Adapter, DesiredPf, Pf, Platform, Problem, Severity, Step, steps
+from virtfn.model.owned_files import FOREIGN, digest_of, network_path, rules_path
 from virtfn.planning.udev_rules import network_file, udev_rules
 
 
@@ -27,11 +28,30 @@ def files_of(pf: Pf, want: DesiredPf, platform: Platform) -> dict[str, str]:
     }
 
 
+def problems_of(adapter: Adapter, wanted: Sequence[DesiredPf], platform: Platform) -> list[Problem]:
+    """Files that are wanted, and whose place somebody else's have."""
+    return [
+        Problem(
+            object=pf.label,
+            message=f"{path} is somebody else's, so it does not keep names and network managers as virtfn's would",
+            hint="move it away",
+            reason=NotPermitted.reason,
+            severity=Severity.WARNING,
+        )
+        for want in wanted
+        if (pf := adapter.pf(want.address))
+        for path in files_of(pf, want, platform)
+        if platform.owned_files.get(path) == FOREIGN
+    ]
+
+
 def _plan_pf(pf: Pf, want: DesiredPf, platform: Platform) -> list[Step]:
     texts, target = files_of(pf, want, platform), str(pf.address)
     found = []
     for path in (rules_path(pf.address), network_path(pf.address)):
         text, there = texts.get(path), platform.owned_files.get(path)
+        if there == FOREIGN:
+            continue  # `problems_of` tells
         if text is not None and digest_of(text) != there:
             why = "names stay the same, and network managers keep off VFs and representors"
             found.append(steps.write_file(target, path, text, why=why))

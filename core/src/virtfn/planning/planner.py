@@ -24,9 +24,8 @@ from virtfn.model import (
     VfBaseline,
     steps,
 )
-from virtfn.planning import bridges
+from virtfn.planning import bridges, host_files
 from virtfn.planning.checks import IN_FIRMWARE_FIELDS, check, missing, put_aside
-from virtfn.planning.host_files import plan_files
 from virtfn.planning.rdma import plan_rdma_mode
 
 
@@ -144,7 +143,8 @@ def _plan_adapter(
     desired = DesiredAdapter(adapter.address, tuple(want for want in sound if want not in waiting))
     planned = list(firmware)
     if desired.pfs:
-        planned += plan_files(adapter, desired.pfs, platform)
+        planned += host_files.plan_files(adapter, desired.pfs, platform)
+        problems += host_files.problems_of(adapter, desired.pfs, platform)
         planned += bound.plan_functions(adapter, desired=desired, platform=platform)
         planned += bound.plan_vfs(adapter, desired=desired, platform=platform, planned=tuple(planned))
     desired = DesiredAdapter(adapter.address, tuple(sound))
