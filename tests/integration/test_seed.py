@@ -132,6 +132,21 @@ def test_from_a_node_state_to_the_node_state_that_is_wanted(virtfn: Virtfn) -> N
     assert rendered["spec"] == SPEC
 
 
+@pytest.mark.parametrize("more", [{}, {"resourceName": ""}, {"resourceName": "", "priority": 0}])
+def test_the_policy_that_older_operators_make_by_themselves_changes_nothing(
+    more: dict[str, Any], virtfn: Virtfn, tmp_path: Path
+) -> None:
+    anchor = yaml.safe_load(POLICY)
+    anchor["metadata"]["name"] = "default"
+    anchor["spec"] = {"numVfs": 0, "nodeSelector": {}, "nicSelector": {}, **more}
+    (tmp_path / "default.yaml").write_text(yaml.safe_dump(anchor), encoding="utf-8")
+    assert virtfn("validate", "-f", "default.yaml", "-f", "policy.yaml").code == Exit.OK
+    words = ("--state", "state.yaml", "--labels", f"{CAPABLE}=true")
+    ended = virtfn("render", "-f", "default.yaml", "-f", "policy.yaml", *words)
+    assert ended.code == Exit.OK, ended.err
+    assert yaml.safe_load(ended.out)["spec"] == SPEC
+
+
 def test_a_node_without_the_label_has_no_part_in_it(virtfn: Virtfn) -> None:
     ended = virtfn("render", "-f", "policy.yaml", "--state", "state.yaml", "--labels", f"{CAPABLE}=false")
     assert yaml.safe_load(ended.out)["spec"] == {}

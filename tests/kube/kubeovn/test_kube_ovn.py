@@ -303,10 +303,7 @@ def put_forks_objects(site: Site) -> str:
     api = {"apiVersion": POLICIES.api_version}
     spec = {"numVfs": 0, "nodeSelector": {}, "nicSelector": {}}
     metadata = {"name": "default", "namespace": NAMESPACE}
-    body = {**api, "kind": POLICIES.kind, "metadata": metadata}
-    site.kube.create(POLICIES, body={**body, "spec": {**spec, "resourceName": ""}})  # as some versions of it do
-    site.kube.delete(POLICIES, name="default", namespace=NAMESPACE)
-    policy = site.kube.create(POLICIES, body={**body, "spec": spec})
+    policy = site.kube.create(POLICIES, body={**api, "kind": POLICIES.kind, "metadata": metadata, "spec": spec})
     config = {
         "enableInjector": False, "enableOperatorWebhook": False, "configDaemonNodeSelector": {}, "logLevel": 2,
         "disableDrain": False, "podEvictionPolicy": "delete", "podEvictionForce": True,
