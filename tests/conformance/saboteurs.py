@@ -23,6 +23,7 @@ from virtfn.model import (
     PciAddress,
     PciId,
     Pf,
+    Platform,
     Step,
     StepOutcome,
     steps,
@@ -101,7 +102,9 @@ class Forgetful(GenericPlugin):
         self._known: set[str] = set()
 
     @hookimpl(trylast=True)
-    def plan_vfs(self, adapter: Adapter, desired: DesiredAdapter, planned: Sequence[Step]) -> Sequence[Step]:
+    def plan_vfs(
+        self, adapter: Adapter, desired: DesiredAdapter, platform: Platform, planned: Sequence[Step]
+    ) -> Sequence[Step]:
         strange = {
             (str(pf.address), vf.index)
             for want in desired.pfs
@@ -109,7 +112,7 @@ class Forgetful(GenericPlugin):
             for vf in pf.vfs
             if vf.driver is None and str(pf.address) not in self._known
         }
-        told = super().plan_vfs(adapter, desired, planned)
+        told = super().plan_vfs(adapter, desired, platform, planned)
         self._known |= {step.target for step in told}
         return tuple(
             step for step in told if step.op != steps.BIND_DRIVER or (step.target, step.args["vf"]) not in strange
