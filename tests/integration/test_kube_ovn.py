@@ -37,8 +37,8 @@ ELSEWHERE = {
 }  # fmt: skip
 """Kinds that are Kubernetes' own."""
 PROGRAMS = {
-    "cat", "devlink", "dmesg", "ethtool", "kubectl", "lspci", "mstconfig", "nmcli", "rm", "systemctl", "tcpdump",
-    "udevadm", "uname", "virtfn",
+    "cat", "devlink", "dmesg", "ethtool", "journalctl", "kubectl", "lspci", "mstconfig", "nmcli", "rm",
+    "systemctl", "tcpdump", "udevadm", "uname", "virtfn",
 }  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def test_reasons_and_standings_are_the_codes() -> None:
     reasons = {word for word in ticked if re.fullmatch(r"(?:[A-Z][a-z]+){2,4}", word)}
     theirs = {"UnexpectedAdmissionError", "ContainerCreating"}
     assert reasons - theirs - known == set()
-    assert {"TooManyVfs", "KernelRefused", "NoNicSelected"} <= reasons
+    assert {"TooManyVfs", "UnsupportedEswitchMode", "DeviceBusy", "NoNicSelected"} <= reasons
 
 
 def test_links_lead_somewhere() -> None:

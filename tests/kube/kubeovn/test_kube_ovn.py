@@ -92,7 +92,8 @@ def assert_offered(site: Site, host: FakeHost, pick: Any, function: Any) -> None
 def test_from_the_pages_policy_to_representors_and_back(
     site: Site, stock_plugin: Any, virtfn: Callable[..., str]
 ) -> None:
-    host = site.host()
+    host = site.host(udev=True)
+    (host.root / "run" / "systemd" / "system").mkdir(parents=True)
     host.ovs.start(service=False)
     host.ovs.add_bridge("br-int")
     site.kube.create(
@@ -116,6 +117,10 @@ def test_from_the_pages_policy_to_representors_and_back(
     assert_offered(site, host, stock_plugin._pick, stock_plugin.Function)
     assert state["status"]["devicePlugin"]["resources"] == ["cx_sriov_switchdev"]
     run_the_pages_commands(site, virtfn)
+    for pf, port in zip(PFS, PORTS, strict=True):
+        rules = host.root / "etc" / "udev" / "rules.d" / f"10-virtfn-{pf}.rules"
+        assert [word for word in (f'NAME="{port}_2"', "NM_UNMANAGED", "_h") if word not in rules.read_text()] == []
+    eventually(lambda: all(pf in boot_script(host) for pf in PFS))
     assert site.state("worker-2") == {}, "no daemon runs there"
     assert list(site.kube.list(OPERATOR_CONFIGS)) == []
 
@@ -147,6 +152,8 @@ def test_from_the_pages_policy_to_representors_and_back(
     assert [pf["eSwitchMode"] for pf in state["status"]["interfaces"]] == ["legacy"] * 2
     assert site.offer("worker-1") == ""
     eventually(lambda: label_of(site, "worker-1") == "Disabled")
+    assert list((host.root / "etc" / "udev" / "rules.d").iterdir()) == []
+    eventually(lambda: not boot_script(host))
     assert versions_of_daemon_sets(site) == written, "they come with the manifests"
 
 
@@ -169,6 +176,12 @@ def test_after_a_boot_all_is_there_again_under_the_same_names(site: Site, stock_
         assert_offered(site, host, stock_plugin._pick, stock_plugin.Function)
     assert told_representors(after) == told_representors(before)
     assert "unschedulable" not in site.kube.get(NODES, name="worker-1")["spec"]
+
+
+def boot_script(host: FakeHost) -> str:
+    """What makes VFs again before the network starts; empty: there is none."""
+    file = host.root / "var" / "lib" / "virtfn" / "boot" / "restore.sh"
+    return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
 def versions_of_daemon_sets(site: Site) -> dict[str, str]:
