@@ -87,9 +87,10 @@ def seed() -> str:
 
 
 def properties(netdev: str) -> dict[str, str]:
-    """What udev's database says of a netdev."""
-    told = run("udevadm", "info", "--query=property", f"--path=/sys/class/net/{netdev}").splitlines()
-    return dict(line.partition("=")[::2] for line in told)
+    """What udev's database says of a netdev: `E:NAME=VALUE` in the file of its number."""
+    found = Path("/run/udev/data", f"n{(NET / netdev / 'ifindex').read_text().strip()}")
+    lines = found.read_text().splitlines() if found.exists() else []
+    return dict(line.removeprefix("E:").partition("=")[::2] for line in lines if line.startswith("E:"))
 
 
 def is_switchdev(address: str) -> bool:
@@ -118,13 +119,11 @@ def test_both_ports_of_a_card_with_udev(generic_alone: None, udev: None, virtfn:
         for name in [*theirs, *(name for _, name in now.representors)]:
             assert properties(name).get("NM_UNMANAGED") == "1", name
             assert properties(name).get("VIRTFN_UNMANAGED") == "1", name
-    assert virtfn("plan --exit-code", seed).code == 0
 
     pf = name_of(PORTS[0])
     run("ip", "link", "set", "dev", f"{pf}_0", "name", "0123456789ab_h")
     run("ip", "link", "set", "dev", f"{pf}_1", "name", "lost")
-    for name in ("0123456789ab_h", "lost"):
-        run("udevadm", "trigger", "--action=add", f"/sys/class/net/{name}")
+    run("udevadm", "trigger", "--action=add", str(NET / "0123456789ab_h"), str(NET / "lost"))
     run("udevadm", "settle", "--timeout=30")
     assert (NET / "0123456789ab_h").exists(), "kube-ovn finds what it has named"
     assert (NET / f"{pf}_1").exists(), "udev names what nobody uses"
