@@ -8,7 +8,8 @@ import pytest
 
 from virtfn.controller.membership import has_daemon
 from virtfn.controller.operands import NAMES, OperandSettings, operand_settings, wanted_daemon_sets
-from virtfn.controller.operands.cni import CNI_PLUGINS, binaries
+from virtfn.controller.operands.cni import binaries
+from virtfn.controller.operands.cni_plugins import CNI_PLUGINS
 from virtfn.controller.operands.config_daemon import MOUNTS as DAEMON_MOUNTS
 from virtfn.controller.operands.config_daemon import PRIVILEGES as DAEMON_PRIVILEGES
 from virtfn.controller.operands.device_plugin import CDI, CONFIG

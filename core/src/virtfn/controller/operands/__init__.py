@@ -7,7 +7,8 @@ No role, binding or service account is made here: who could make those could giv
 `deploy/`, and the objects here name them.
 """
 
-from virtfn.controller.operands.cni import CNI_PLUGINS, cni_installer
+from virtfn.controller.operands.cni import cni_installer
+from virtfn.controller.operands.cni_plugins import CNI_PLUGINS
 from virtfn.controller.operands.config_daemon import CONFIG_DAEMON, config_daemon
 from virtfn.controller.operands.device_plugin import DEVICE_PLUGIN, device_plugin
 from virtfn.controller.operands.settings import OperandSettings, operand_settings

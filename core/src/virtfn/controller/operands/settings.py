@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from virtfn.controller.operands.cni import CNI_PLUGINS
+from virtfn.controller.operands.cni_plugins import CNI_PLUGINS
 from virtfn.controller.services import ControllerSettings
 from virtfn.errors import RequestError
 from virtfn.model.crd import OperatorConfigSpec
