@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from virtfn.host.writer import Report, Writer, write_once
+from virtfn.host.writer import Report, Writer, received, write_once
 
 PATIENCE = 30.0
 
@@ -221,6 +222,14 @@ def test_a_killed_child_is_an_error(writer: Writer, blocking: Path) -> None:
     with pytest.raises(ChildProcessError, match="without a report"):
         writer.write(str(blocking), b"1", timeout=PATIENCE)
     killer.join()
+
+
+def test_a_child_that_is_killed_before_it_reads_is_no_other_error() -> None:
+    ours, theirs = socket.socketpair()
+    ours.send(b"a request")
+    theirs.close()  # unread: the kernel resets the connection
+    assert received(ours) == b""
+    ours.close()
 
 
 def test_close_ends_the_server_and_a_later_write_starts_another(tmp_path: Path) -> None:

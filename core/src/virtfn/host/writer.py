@@ -96,7 +96,7 @@ class Writer:
             poll.register(worker, select.POLLIN)
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError(f"no answer to the write to {path} after {timeout:g} s")
-            report = worker.recv(_REPORT.size)
+            report = received(worker)
             if len(report) != _REPORT.size:
                 raise ChildProcessError(errno.ECHILD, "the process that wrote ended without a report (killed?)", path)
         except BaseException:
@@ -164,6 +164,14 @@ class Writer:
         if self._finalizer is not None:
             self._finalizer()
         self._server = self._finalizer = None
+
+
+def received(worker: socket.socket) -> bytes:
+    """A worker's report; empty when it has ended, by whatever way the kernel tells so."""
+    try:
+        return worker.recv(_REPORT.size)
+    except ConnectionResetError:  # it was killed before it had read the request
+        return b""
 
 
 def _part(server: _Server) -> None:
