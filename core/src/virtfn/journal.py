@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from virtfn.durable import replace_file, sync_folder
 from virtfn.errors import JournalError, RequestError
 from virtfn.model import DesiredPf, LinkType, PciAddress, Pf, Problem, Severity, Vf, VfBaseline
 from virtfn.model.codec import from_data, to_data
@@ -232,15 +233,8 @@ class Journal:
     def _write(self, record: Record) -> None:
         path = self._path(record.baseline.address)
         data = json.dumps(to_data(record), indent=1, sort_keys=True) + "\n"
-        new = path.with_suffix(".new")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with new.open("w", encoding="utf-8") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-            self._sync_folder()
+            replace_file(path, data, beside=path.with_suffix(".new"))
         except OSError as error:
             raise JournalError(
                 f"{record.baseline.address}: the journal cannot be written ({error.strerror}: {path}); "
@@ -249,10 +243,5 @@ class Journal:
             ) from error
 
     def _sync_folder(self) -> None:
-        if not self._folder.is_dir():
-            return
-        handle = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        if self._folder.is_dir():
+            sync_folder(self._folder)

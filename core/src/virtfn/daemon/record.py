@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from virtfn import durable
 from virtfn.errors import JournalError, RequestError
 from virtfn.model import PciAddress
 from virtfn.model.codec import from_data, to_data
@@ -107,15 +107,9 @@ class RecordFile:
 
         :raises JournalError: it cannot be written.
         """
-        new = self._path.with_suffix(".new")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with new.open("w", encoding="utf-8") as file:
-                json.dump(to_data(record), file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._path)
-            _sync(self._path.parent)
+            text = json.dumps(to_data(record), indent=1)
+            durable.replace_file(self._path, text, beside=self._path.with_suffix(".new"))
         except OSError as error:
             raise JournalError(
                 f"{self._path}: cannot be written ({error.strerror}; no drain and no reboot is made that could not be "
@@ -134,11 +128,3 @@ def replace_file(path: Path, text: str) -> bool:
     new.chmod(0o644)
     new.replace(path)
     return True
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

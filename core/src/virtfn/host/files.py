@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from virtfn.durable import replace_file, sync_folder
 from virtfn.host.oserror import os_error
 from virtfn.host.writer import Report, Writer, write_once
 
@@ -61,31 +62,14 @@ class HostFiles:
     def replace(self, path: str, text: str, *, mode: int = 0o644) -> None:
         """Make the file anew, whole or not at all: a new one beside it, synced, takes its place."""
         full = self._full(path)
-        folder, new = os.path.dirname(full), f"{full}.virtfn-new"  # noqa: PTH120
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-        try:
-            try:
-                os.fchmod(file, mode)
-                data = text.encode()
-                while data:
-                    data = data[os.write(file, data) :]
-                os.fsync(file)
-            finally:
-                os.close(file)
-            os.replace(new, full)  # noqa: PTH105
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(new)  # noqa: PTH108
-            raise
-        _sync(folder)
+        replace_file(Path(full), text, beside=Path(f"{full}.virtfn-new"), mode=mode)
 
     def remove(self, path: str) -> None:
         """Take the file away; nothing happens when it is not there."""
         full = self._full(path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(full)  # noqa: PTH108
-            _sync(os.path.dirname(full))  # noqa: PTH120
+            sync_folder(Path(full).parent)
 
     def writable(self, path: str) -> bool:
         """Whether files can be made in the folder: False on a read-only file system too."""
@@ -129,14 +113,6 @@ class HostFiles:
 
     def _full(self, path: str) -> str:
         return self._prefix + path.lstrip("/")
-
-
-def _sync(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _check(report: Report, path: str, data: bytes) -> None:
