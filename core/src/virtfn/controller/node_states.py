@@ -19,7 +19,7 @@ from virtfn.errors import AlreadyExists
 from virtfn.kube.fanout import CONNECTIONS
 from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
-from virtfn.kube.resource import Json, Object, metadata_of
+from virtfn.kube.resource import Json, Object, generation_of, metadata_of
 from virtfn.kube.store import Change, ChangeKind
 from virtfn.model.handshake import KEEP_UNTIL_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL
 
@@ -96,7 +96,7 @@ class NodeStateReconciler:
     # --- what is to be looked at --------------------------------------------------------------------------------------
 
     def _input_changed(self, change: Change) -> None:
-        if change.old is not None and change.new is not None and _generation(change.old) == _generation(change.new):
+        if change.old is not None and change.new is not None and generation_of(change.old) == generation_of(change.new):
             return
         self._current.outdate()
         self.queue.add_after(ALL, seconds=GATHER_SECONDS)
@@ -181,12 +181,12 @@ class NodeStateReconciler:
             exact=("spec",) if "spec" in wanted else (),
             metadata_only=True,
         )
-        self._written[name] = _generation(written.thing)
+        self._written[name] = generation_of(written.thing)
 
     def _is_behind(self, name: str, *, state: Object) -> bool:
         """Whether the view has not seen our last write yet: what it says now was decided on already."""
         uid, generation = self._written.get(name, ("", 0))
-        seen = _generation(state)
+        seen = generation_of(state)
         return uid == seen[0] and seen[1] < generation
 
     def _create(self, name: str, *, labels: Mapping[str, str], rendering: Rendering) -> float | None:
@@ -207,11 +207,6 @@ class NodeStateReconciler:
         self._services.meter.count("writes", of=str(NODE_STATES))
         logger.info("%s: node state created", name)
         return None
-
-
-def _generation(thing: Object) -> tuple[str, int]:
-    metadata = metadata_of(thing)
-    return str(metadata.get("uid", "")), int(metadata.get("generation") or 0)
 
 
 def _our_metadata(state: Object) -> tuple[Any, ...]:

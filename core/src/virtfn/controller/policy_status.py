@@ -24,7 +24,7 @@ from virtfn.kube.conditions import Condition, Status, condition_of, holds, merge
 from virtfn.kube.events import EventType
 from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
-from virtfn.kube.resource import Object, metadata_of
+from virtfn.kube.resource import Object, generation_of, metadata_of
 from virtfn.kube.store import Change
 from virtfn.model.crd import IGNORED_POLICY
 from virtfn.model.handshake import SyncStatus
@@ -102,7 +102,7 @@ class PolicyStatusReconciler:
     # --- what is to be looked at --------------------------------------------------------------------------------------
 
     def _input_changed(self, change: Change) -> None:
-        if change.old is not None and change.new is not None and _generation(change.old) == _generation(change.new):
+        if change.old is not None and change.new is not None and generation_of(change.old) == generation_of(change.new):
             return
         self._current.outdate()
         self.queue.add_after(ALL, seconds=GATHER_SECONDS)
@@ -209,11 +209,6 @@ class PolicyStatusReconciler:
             action=ACTION,
             note=condition.message or condition.reason,
         )
-
-
-def _generation(thing: Object) -> tuple[Any, Any]:
-    metadata = metadata_of(thing)
-    return metadata.get("uid"), metadata.get("generation")
 
 
 def _told(state: Object) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from virtfn.cluster.kinds import POOL_CONFIGS
 from virtfn.controller.membership import Pool, Pools, labels_of
@@ -13,7 +13,7 @@ from virtfn.errors import Conflict, NotFound, VirtfnError
 from virtfn.kube.conditions import Condition, Status
 from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
-from virtfn.kube.resource import Object, metadata_of
+from virtfn.kube.resource import Object, generation_of, metadata_of
 from virtfn.kube.store import Change
 
 ALL: Final = "*"
@@ -67,7 +67,7 @@ class PoolReconciler:
         return None
 
     def _pool_changed(self, change: Change) -> None:
-        if change.old is None or change.new is None or _generation(change.old) != _generation(change.new):
+        if change.old is None or change.new is None or generation_of(change.old) != generation_of(change.new):
             self.queue.add_after(ALL, seconds=GATHER_SECONDS)
 
     def _node_changed(self, change: Change) -> None:
@@ -110,8 +110,3 @@ def _judge(pool: Pool, *, members: int, shared: Sequence[tuple[str, tuple[Pool, 
 
 def _nodes(count: int) -> str:
     return f"{count} node{'' if count == 1 else 's'}"
-
-
-def _generation(thing: Object) -> tuple[Any, Any]:
-    metadata = metadata_of(thing)
-    return metadata.get("uid"), metadata.get("generation")

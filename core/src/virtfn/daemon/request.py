@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from virtfn.daemon.gate import Handshake
-from virtfn.errors import RequestError
 from virtfn.journal import Record
 from virtfn.model import DesiredState, Inventory, PciAddress, Problem, Severity
 from virtfn.model.crd import DriftMode, NodeStateSpec
@@ -56,7 +55,7 @@ def read_request(
     desired, problems = desired_state(request.spec, inventory)
     entries = _entries(request.spec)
     named = {want.address for want in desired.pfs} | set(desired.refused)
-    if not settle and all(_address(entry) is not None for entry in entries):
+    if not settle and all(PciAddress.read(entry.get(_ADDRESS)) is not None for entry in entries):
         back = [address for address in sorted(records) if address not in named and inventory.pf(address) is not None]
         desired = replace(desired, pfs=(*desired.pfs, *release(back).pfs))
         desired = given_back(inventory, desired)
@@ -89,20 +88,10 @@ def _entries(spec: NodeStateSpec | Mapping[str, Any]) -> Sequence[Mapping[str, A
     return [entry if isinstance(entry, Mapping) else {} for entry in entries]
 
 
-def _address(entry: Mapping[str, Any]) -> PciAddress | None:
-    text = entry.get(_ADDRESS)
-    if not isinstance(text, str):
-        return None
-    try:
-        return PciAddress.parse(text)
-    except RequestError:
-        return None
-
-
 def _modes(entries: Sequence[Mapping[str, Any]]) -> dict[PciAddress, DriftMode]:
     modes = {}
     for entry in entries:
-        address, word = _address(entry), entry.get("driftMode")
+        address, word = PciAddress.read(entry.get(_ADDRESS)), entry.get("driftMode")
         if address is not None and word in list(DriftMode):
             modes[address] = DriftMode(word)
     return modes

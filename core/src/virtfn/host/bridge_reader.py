@@ -11,7 +11,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from virtfn.errors import RequestError
 from virtfn.host import ovsdb_values as ovs
 from virtfn.host.kernel import Files, OvsDb
 from virtfn.host.ovsdb_values import Row
@@ -129,7 +128,7 @@ def _bridge(row: Row, ports: Mapping[str, Row], interfaces: Mapping[str, Row]) -
     return Bridge(
         name,
         managed=True,
-        pf=_address(ids[MARK]),
+        pf=PciAddress.read(ids[MARK]),
         ports=others,
         datapath_type=ovs.text(row["datapath_type"]),
         fail_mode=ovs.text(row["fail_mode"]),
@@ -151,7 +150,7 @@ def _uplink(row: Row) -> Uplink:
     port = ovs.number(row["ofport"])
     return Uplink(
         name=ovs.text(row["name"]),
-        pf=_address(ids[MARK]),
+        pf=PciAddress.read(ids[MARK]),
         type=ovs.text(row["type"]),
         options=_only(ovs.pairs(row["options"]), keys.get("options")),
         external_ids=_only(ids, keys.get("external_ids")),
@@ -174,10 +173,3 @@ def _mark(ids: Mapping[str, str], key: str) -> Mapping[str, Any]:
 def _only(values: Mapping[str, str], keys: object) -> dict[str, str]:
     listed: Collection[object] = keys if isinstance(keys, list) else ()
     return {key: value for key, value in values.items() if key in listed}
-
-
-def _address(text: str) -> PciAddress | None:
-    try:
-        return PciAddress.parse(text)
-    except RequestError:
-        return None

@@ -18,7 +18,6 @@ _PLACES = (
     re.compile(r"/etc/systemd/network/\d\d-virtfn-[\w.:-]+\.network"),
     re.compile(r"/etc/systemd/system/virtfn-[\w-]+\.service"),
     re.compile(r"/etc/systemd/system/[\w-]+\.target\.d/\d\d-virtfn\.conf"),
-    re.compile(r"/etc/modprobe\.d/virtfn-[\w-]+\.conf"),
     re.compile(r"/var/lib/virtfn/boot/[\w-]+\.sh"),
 )
 _SEARCHED = ("/etc/udev/rules.d", "/etc/systemd/network")

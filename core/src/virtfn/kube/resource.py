@@ -97,6 +97,11 @@ def version_of(thing: Object) -> str:
     return str(metadata_of(thing).get("resourceVersion", ""))
 
 
+def generation_of(thing: Object) -> tuple[str, int]:
+    """UID and generation of what is wanted: the same as long as nobody has asked for something else."""
+    return uid_of(thing), int(metadata_of(thing).get("generation") or 0)
+
+
 def uid_of(thing: Object) -> str:
     """The UID: another one under the same name is another object."""
     return str(metadata_of(thing).get("uid", ""))

@@ -72,6 +72,11 @@ class VfGroup:
     need_vhost_net: bool = False
     exclude_topology: bool = False
 
+    @property
+    def for_resource(self) -> str:
+        """` for NAME`, for messages; empty for a group without a resource."""
+        return f" for {self.resource_name}" if self.resource_name else ""
+
 
 @dataclass(frozen=True, slots=True)
 class VfBaseline:

@@ -36,6 +36,14 @@ class PciAddress:
             int(match["domain"] or "0", 16), int(match["bus"], 16), int(match["device"], 16), int(match["function"])
         )
 
+    @classmethod
+    def read(cls, found: object) -> PciAddress | None:
+        """As `parse`, of anything that somebody wrote; None: it is no address."""
+        try:
+            return cls.parse(found) if isinstance(found, str) else None
+        except RequestError:
+            return None
+
     @property
     def slot(self) -> str:
         """`domain:bus:device`: what all functions of one card share, the address of its adapter."""

@@ -64,7 +64,7 @@ def _from_data(data: Any, inventory: Inventory) -> tuple[DesiredState, tuple[Pro
         try:
             found.append((at, InterfaceSpec.model_validate(entry)))
         except ValidationError as error:
-            address = _address(entry.get("pciAddress") if isinstance(entry, Mapping) else None)
+            address = PciAddress.read(entry.get("pciAddress") if isinstance(entry, Mapping) else None)
             about = _label(address, inventory) if address else f"{NODE_STATE_KIND} interface {index}"
             problems += [fault.problem(about) for fault in faults_of(error, at=at)]
             refused += [address] if address else []
@@ -82,7 +82,7 @@ def _desired(
     problems, refused = list(problems or ()), list(refused or ())
     pfs: dict[PciAddress, DesiredPf] = {}
     for at, entry in found:
-        address = _address(entry.pci_address)
+        address = PciAddress.read(entry.pci_address)
         if address is None:
             hint = "expected like 0000:3b:00.1"
             fault = Fault(f"{at}.pciAddress", f"{entry.pci_address!r} is not a PCI address", hint, RequestError)
@@ -116,15 +116,6 @@ def _desired(
         ),
         (*problems, *bridge_problems),
     )
-
-
-def _address(text: object) -> PciAddress | None:
-    if not isinstance(text, str):
-        return None
-    try:
-        return PciAddress.parse(text)
-    except RequestError:
-        return None
 
 
 def _label(address: PciAddress, inventory: Inventory, *, name: str = "") -> str:
@@ -204,7 +195,7 @@ def _bridges(
     for index, entry in enumerate(spec.bridges.ovs if spec.bridges is not None else ()):
         at = f"spec.bridges.ovs[{index}].uplinks"
         fault: Fault | None = None
-        address = _address(entry.uplinks[0].pci_address) if entry.uplinks else None
+        address = PciAddress.read(entry.uplinks[0].pci_address) if entry.uplinks else None
         if len(entry.uplinks) != 1:
             fault = Fault(at, f"a bridge has one uplink, not {len(entry.uplinks)}")
         elif address is None:

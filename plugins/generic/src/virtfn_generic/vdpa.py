@@ -21,8 +21,8 @@ def plan_group_vdpa(pf: Pf, index: int, vf: Vf | None, group: VfGroup, *, reboun
     if group.vdpa_type is None:
         if vf is None or seen is None or seen.name != vdpa_name(vf.address):
             return []
-        return [steps.remove_vdpa(pf, vf, why=f"no vDPA wanted{_for(group)}, {seen.driver or 'a device'} seen")]
-    why = f"vDPA of type {group.vdpa_type} wanted{_for(group)}"
+        return [steps.remove_vdpa(pf, vf, why=f"no vDPA wanted{group.for_resource}, {seen.driver or 'a device'} seen")]
+    why = f"vDPA of type {group.vdpa_type} wanted{group.for_resource}"
     return _have(pf, index, None if rebound else vf, seen, VDPA_DRIVERS[group.vdpa_type], why=why, module=module)
 
 
@@ -59,10 +59,6 @@ def _have(
     if seen.driver == driver:
         return []
     return [steps.bind_vdpa(pf, index, driver, lost=lost, why=f"{why}, {seen.driver or 'no driver'} seen")]
-
-
-def _for(group: VfGroup) -> str:
-    return f" for {group.resource_name}" if group.resource_name else ""
 
 
 def vdpa_problems(adapter: Adapter, pf: Pf, want: DesiredPf) -> list[Problem]:

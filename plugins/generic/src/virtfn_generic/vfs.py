@@ -92,7 +92,7 @@ def _plan_group(
                 index,
                 DeviceType.VFIO_PCI.value if userspace else None,
                 lost=vf if driver is not None else None,
-                why=f"{wanted} wanted{_for(group)}, {seen} seen",
+                why=f"{wanted} wanted{group.for_resource}, {seen} seen",
             )
         )
     elif vf is not None and vf.driver_override is not None:
@@ -104,15 +104,13 @@ def _plan_group(
         if bind or (seen_mtu is not None and seen_mtu != group.mtu):
             seen = "a new netdev" if seen_mtu is None else str(seen_mtu)
             found.append(
-                steps.set_vf_link(pf, index, mtu=group.mtu, why=f"MTU {group.mtu} wanted{_for(group)}, {seen} seen")
+                steps.set_vf_link(
+                    pf, index, mtu=group.mtu, why=f"MTU {group.mtu} wanted{group.for_resource}, {seen} seen"
+                )
             )
     if not userspace:
         found += plan_group_vdpa(pf, index, vf, group, rebound=bind, module=vdpa_module)
     return found
-
-
-def _for(group: VfGroup) -> str:
-    return f" for {group.resource_name}" if group.resource_name else ""
 
 
 def _plan_release(
