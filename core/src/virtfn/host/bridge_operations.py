@@ -9,7 +9,7 @@ from typing import Any
 from virtfn.host import ovsdb_values as ovs
 from virtfn.host.ovsdb_values import Row
 from virtfn.model import PciAddress
-from virtfn.model.open_vswitch import KEYS_MARK, MARK
+from virtfn.model.open_vswitch import KEYS_MARK, MARK, OFFLOAD_MARK
 
 
 def uuid_of(row: Row) -> str:
@@ -39,11 +39,8 @@ def expect(table: str, where: list[Any], row: Mapping[str, Any], *, there: bool 
 
 def set_map(table: str, where: list[Any], row: Row, column: str, wanted: Mapping[str, str]) -> list[dict[str, Any]]:
     """The wanted keys, and those that virtfn set before gone; other keys of the map stay."""
-    try:
-        marked = json.loads(ovs.pairs(row["external_ids"]).get(KEYS_MARK, "{}")).get(column, [])
-        before = [key for key in marked if isinstance(key, str)]
-    except (ValueError, AttributeError, TypeError):
-        before = []
+    marked = mark_of(ovs.pairs(row["external_ids"]), KEYS_MARK).get(column)
+    before = [key for key in marked if isinstance(key, str)] if isinstance(marked, list) else []
     keys = sorted({*before, *wanted})
     if not keys:
         return []
@@ -98,10 +95,16 @@ def marks_of(pf: PciAddress, keys: Mapping[str, Sequence[str]]) -> dict[str, str
     return {MARK: str(pf), KEYS_MARK: json.dumps({column: list(names) for column, names in keys.items() if names})}
 
 
-def was_before(mark: str) -> str | None:
-    """What `hw-offload` was before virtfn set it."""
+def mark_of(ids: Mapping[str, str], key: str) -> Mapping[str, Any]:
+    """What is written under one of our keys; a person may have written something else there."""
     try:
-        was = json.loads(mark).get("was")
-    except (ValueError, AttributeError):
-        return None
+        found = json.loads(ids.get(key, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def was_before(ids: Mapping[str, str]) -> str | None:
+    """What `hw-offload` was before virtfn set it, by the marks of the root row."""
+    was = mark_of(ids, OFFLOAD_MARK).get("was")
     return was if isinstance(was, str) else None

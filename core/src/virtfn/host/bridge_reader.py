@@ -6,12 +6,12 @@ An Open vSwitch that a container runs belongs to whoever runs the container; kub
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from virtfn.host import ovsdb_values as ovs
+from virtfn.host.bridge_operations import mark_of
 from virtfn.host.kernel import Files, OvsDb
 from virtfn.host.ovsdb_values import Row
 from virtfn.host.refusals import strerror
@@ -59,7 +59,7 @@ def read_open_vswitch(files: Files, database: OvsDb) -> OpenVSwitch | None:
     if root is None:
         return OpenVSwitch(fault="its database is empty: it was never started")
     ids = ovs.pairs(root["external_ids"])
-    mark = _mark(ids, OFFLOAD_MARK)
+    mark = mark_of(ids, OFFLOAD_MARK)
     vendors = {ovs.pairs(row["external_ids"]).get("vendor") for row in tables["Interface"]}
     host_service = is_host_service(files, looks_foreign=_KUBE_OVN in vendors)
     return OpenVSwitch(
@@ -124,7 +124,7 @@ def _bridge(row: Row, ports: Mapping[str, Row], interfaces: Mapping[str, Row]) -
     others = tuple(sorted(port for each in inside if (port := ovs.text(each["name"])) != name))
     if MARK not in ids:
         return Bridge(name, ports=others)
-    keys = _mark(ids, KEYS_MARK)
+    keys = mark_of(ids, KEYS_MARK)
     return Bridge(
         name,
         managed=True,
@@ -146,7 +146,7 @@ def _bridge(row: Row, ports: Mapping[str, Row], interfaces: Mapping[str, Row]) -
 
 def _uplink(row: Row) -> Uplink:
     ids = ovs.pairs(row["external_ids"])
-    keys = _mark(ids, KEYS_MARK)
+    keys = mark_of(ids, KEYS_MARK)
     port = ovs.number(row["ofport"])
     return Uplink(
         name=ovs.text(row["name"]),
@@ -159,15 +159,6 @@ def _uplink(row: Row) -> Uplink:
         ofport=port if port is not None and port >= 0 else None,
         error=ovs.text(row["error"]),
     )
-
-
-def _mark(ids: Mapping[str, str], key: str) -> Mapping[str, Any]:
-    """What is written under one of our keys; a person may have written something else there."""
-    try:
-        found = json.loads(ids.get(key, "{}"))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _only(values: Mapping[str, str], keys: object) -> dict[str, str]:

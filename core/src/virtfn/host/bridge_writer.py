@@ -223,12 +223,12 @@ class OvsBridges:
         before = config.get(OFFLOAD)
         if enabled:
             wanted: str | None = "true"
-            was = tx.was_before(ids[OFFLOAD_MARK]) if ours else before
+            was = tx.was_before(ids) if ours else before
             mark = json.dumps({"was": was, "switch": running_switch(self._kernel.files)}, sort_keys=True)
         elif not ours:
             return
         else:
-            wanted, mark = tx.was_before(ids[OFFLOAD_MARK]), ""
+            wanted, mark = tx.was_before(ids), ""
         where = tx.row_is(root)
         operations = [
             tx.mutate("Open_vSwitch", where, ["other_config", "delete", ovs.as_set([OFFLOAD])]),
