@@ -389,6 +389,88 @@ def test_the_vfs_of_one_node_are_told_with_the_pods_that_have_them() -> None:
     ]
 
 
+def test_what_only_some_vfs_have_is_a_column_where_one_has_it() -> None:
+    def told(**facts: str) -> list[list[str]]:
+        nic = pf(["v0", "v1"], mode="switchdev")
+        nic["Vfs"][0] |= {"representorName": "ens1f0_0"} | facts
+        node = node_report(state(interfaces=[nic]), holders={})
+        lines = screen(ClusterReport("s", "ns", NOW, (node,), counts={}), vfs=True, width=200).splitlines()
+        start = next(place for place, line in enumerate(lines) if line.startswith("PF  "))
+        return [line.split() for line in lines[start : start + 3]]
+
+    plain = told()
+    assert plain[0] == ["PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MTU", "REPRESENTOR", "RESOURCE", "POD"]
+    assert plain[1][6:] == ["ens1f0_0", "fast", "-"]
+    assert plain[2][6:] == ["-", "fast", "-"]
+    rich = told(vdpaType="vhost", guid="0011:2233:4455:6677")
+    assert rich[0][6:] == ["REPRESENTOR", "VDPA", "GUID", "RESOURCE", "POD"]
+    assert rich[1][6:] == ["ens1f0_0", "vhost", "0011:2233:4455:6677", "fast", "-"]
+    assert rich[2][6:] == ["-", "-", "-", "fast", "-"]
+
+
+# --- bridges and RDMA -------------------------------------------------------------------------------------------------
+
+BRIDGE = "br-0000_3b_00.0"
+
+
+def bridge(*, uplink: bool = True, interface: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
+    plugged = [{"pciAddress": PF, "name": "ens1f0", "interface": interface or {}}] if uplink else []
+    return {"ovs": [{"name": BRIDGE, "bridge": settings, "uplinks": plugged}]}
+
+
+@pytest.mark.parametrize(
+    ("want", "have", "told"),
+    [
+        (bridge(failMode="secure"), bridge(failMode="secure"), f"n1    {BRIDGE}  {PF}  ens1f0  ok"),
+        (bridge(), {}, f"n1    {BRIDGE}  {PF}  -       not there"),
+        (bridge(), bridge(uplink=False), f"{PF}  -       it has no uplink that Open vSwitch can use"),
+        (None, bridge(), "ens1f0  virtfn made it, and it is no longer wanted"),
+        (
+            bridge(failMode="secure", interface={"mtuRequest": 9000}),
+            bridge(interface={"mtuRequest": 1500}),
+            "other than wanted: bridge.failMode, uplink.interface.mtuRequest",
+        ),
+    ],
+)
+def test_a_bridge_is_told_with_its_uplink_and_what_is_wrong_with_it(
+    want: dict[str, Any] | None, have: dict[str, Any], told: str
+) -> None:
+    spec = wanted(mode="switchdev") | ({"bridges": want} if want else {})
+    text = screen(cluster(state("n1", spec=spec, bridges=have)), width=120)
+    assert "NODE  BRIDGE           PF            UPLINK  STATE" in text
+    assert told in text
+
+
+def test_without_bridges_there_is_no_table_of_them() -> None:
+    assert "BRIDGE" not in screen(cluster(state("n1", interfaces=[pf(["v0"])])), vfs=True)
+
+
+def test_bridges_that_cannot_be_read_are_a_fault_and_hide_nothing_else() -> None:
+    text = screen(cluster(state("n1", interfaces=[pf(["v0"])], bridges={"ovs": [{"uplinks": 3}]})))
+    assert "cannot be read: status.bridges.ovs.0.name" in text
+    assert PF in text
+
+
+@pytest.mark.parametrize(
+    ("want", "have", "whole", "told"),
+    [
+        ("", "shared", True, "  RDMA: shared mode"),
+        ("exclusive", "exclusive", True, "  RDMA: exclusive mode"),
+        ("exclusive", "shared", False, "  RDMA: shared mode, wanted exclusive"),
+        ("exclusive", "", False, "  RDMA: no mode, wanted exclusive"),
+        ("exclusive", "exclusive", False, ""),
+        ("", "", True, ""),
+    ],
+)
+def test_the_rdma_mode_is_told_where_it_differs_and_of_one_node_always(
+    want: str, have: str, whole: bool, told: str
+) -> None:
+    spec = wanted() | ({"system": {"rdmaMode": want}} if want else {})
+    thing = state("n1", spec=spec, system={"rdmaMode": have} if have else None)
+    lines = [line for line in screen(cluster(thing), vfs=whole).splitlines() if "RDMA" in line]
+    assert lines == ([told] if told else [])
+
+
 # --- policies and pools -----------------------------------------------------------------------------------------------
 
 

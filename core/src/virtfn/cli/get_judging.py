@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from virtfn.cli.get_report import (
     AttemptReport,
+    BridgeReport,
     ConditionReport,
     ControllerReport,
     DaemonSetReport,
@@ -34,11 +35,13 @@ from virtfn.kube.resource import Object, metadata_of
 from virtfn.model import VfRange
 from virtfn.model.crd import (
     DEFAULT_PRIORITY,
+    BridgesSpec,
     InterfaceSpec,
     InterfaceStatus,
     LabelSelector,
     NodeStateSpec,
     NodeStateStatus,
+    OvsBridgeSpec,
     PlanStatus,
     PolicyStatus,
     VfGroupSpec,
@@ -54,6 +57,7 @@ from virtfn.model.handshake import (
     SyncStatus,
 )
 from virtfn.model.inventory import USERSPACE_DRIVERS
+from virtfn.model.ovs import OvsBridgeSettings, OvsInterfaceSettings
 
 # --- one node ---------------------------------------------------------------------------------------------------------
 
@@ -77,6 +81,11 @@ def node_report(thing: Object, *, holders: Mapping[str, str] | None = None, cord
     except ValidationError as error:
         spec = NodeStateSpec()
         faults.append(_fault("spec", error))
+    try:
+        bridges = _bridges(spec, BridgesSpec.model_validate(status.bridges))
+    except ValidationError as error:
+        bridges = ()
+        faults.append(_fault("status.bridges", error))
     generation = metadata.get("generation", 0)
     conditions = conditions_of(status.conditions)
     needs = status.needed_state or str(annotations.get(DESIRED_STATE_ANNOTATION, "")) or DrainState.IDLE
@@ -101,6 +110,9 @@ def node_report(thing: Object, *, holders: Mapping[str, str] | None = None, cord
             AttemptReport(each.kind, each.count, each.cause, each.seen, each.last) for each in status.attempts
         ),
         pfs=_pfs(spec, status, holders),
+        bridges=bridges,
+        rdma_mode=status.system.rdma_mode if status.system is not None else "",
+        wanted_rdma_mode=(spec.system.rdma_mode or "") if spec.system is not None else "",
         fault="; ".join(faults),
         cordon=cordon,
     )
@@ -189,8 +201,8 @@ def _pf(pf: InterfaceStatus, wanted: InterfaceSpec | None, holders: Mapping[str,
 def _vf(vf: VfStatus, groups: Sequence[tuple[VfRange | None, VfGroupSpec]], holders: Mapping[str, str]) -> VfReport:
     resource = next((group.resource_name for span, group in groups if span is not None and vf.vf_id in span), "")
     return VfReport(
-        vf.vf_id, vf.pci_address, vf.driver, vf.name, vf.mac, vf.mtu, vf.representor_name, resource,
-        in_pod=_in_pod(vf), holder=holders.get(vf.pci_address, ""),
+        vf.vf_id, vf.pci_address, vf.driver, vf.name, vf.mac, vf.mtu, vf.representor_name, vf.vdpa_type,
+        vf.guid, resource, in_pod=_in_pod(vf), holder=holders.get(vf.pci_address, ""),
     )  # fmt: skip
 
 
@@ -236,6 +248,43 @@ def _group(group: VfGroupSpec, span: VfRange | None, vfs: Sequence[VfStatus]) ->
 def _in_pod(vf: VfStatus) -> bool:
     """A netdev that is not on the host was given to a pod."""
     return not vf.name and bool(vf.driver) and vf.driver not in USERSPACE_DRIVERS
+
+
+# --- its bridges ------------------------------------------------------------------------------------------------------
+
+
+def _bridges(spec: NodeStateSpec, reported: BridgesSpec) -> tuple[BridgeReport, ...]:
+    found = {bridge.name: bridge for bridge in reported.ovs}
+    wanted = {bridge.name: bridge for bridge in (spec.bridges.ovs if spec.bridges is not None else ())}
+    return tuple(_bridge(name, found.get(name), wanted.get(name)) for name in sorted({*found, *wanted}))
+
+
+def _bridge(name: str, found: OvsBridgeSpec | None, wanted: OvsBridgeSpec | None) -> BridgeReport:
+    uplinks = [*(found.uplinks if found is not None else ()), *(wanted.uplinks if wanted is not None else ())]
+    return BridgeReport(
+        name,
+        pf=uplinks[0].pci_address if uplinks else "",
+        uplink=found.uplinks[0].name if found is not None and found.uplinks else "",
+        is_there=found is not None,
+        is_wanted=wanted is not None,
+        differing=_differing(found, wanted) if found is not None and wanted is not None else (),
+    )
+
+
+def _differing(found: OvsBridgeSpec, wanted: OvsBridgeSpec) -> tuple[str, ...]:
+    """Names of the settings."""
+    have, want = _settings(found), _settings(wanted)  # without what is zero
+    return tuple(name for name in sorted({*have, *want}) if have.get(name) != want.get(name))
+
+
+def _settings(bridge: OvsBridgeSpec) -> dict[str, Any]:
+    own = bridge.bridge or OvsBridgeSettings()
+    named = {f"bridge.{key}": value for key, value in own.to_wire().items()}
+    for uplink in bridge.uplinks[:1]:
+        interface = uplink.interface or OvsInterfaceSettings()
+        named["uplink"] = uplink.pci_address
+        named |= {f"uplink.interface.{key}": value for key, value in interface.to_wire().items()}
+    return named
 
 
 # --- policies and the rest --------------------------------------------------------------------------------------------

@@ -100,6 +100,10 @@ class VfReport:
     mac: str
     mtu: int
     representor: str
+    vdpa: str
+    """Driver of its vDPA device: `virtio` or `vhost`."""
+    guid: str
+    """Of an InfiniBand VF."""
     resource: str
     in_pod: bool = False
     """Its netdev is inside a pod."""
@@ -144,6 +148,21 @@ class PfReport:
 
 
 @dataclass(frozen=True, slots=True)
+class BridgeReport:
+    """A bridge that virtfn made, or is to make."""
+
+    name: str
+    pf: str
+    """PCI address of the PF that is, or is to be, its uplink."""
+    uplink: str
+    """Netdev that is in it as its uplink; empty: none, or one that Open vSwitch cannot use."""
+    is_there: bool
+    is_wanted: bool
+    differing: tuple[str, ...] = ()
+    """Settings that are other than wanted."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeReport:
     """One node."""
 
@@ -165,6 +184,10 @@ class NodeReport:
     conditions: tuple[ConditionReport, ...]
     attempts: tuple[AttemptReport, ...]
     pfs: tuple[PfReport, ...]
+    bridges: tuple[BridgeReport, ...] = ()
+    rdma_mode: str = ""
+    """`shared` or `exclusive`, as found."""
+    wanted_rdma_mode: str = ""
     fault: str = ""
     """What of the object could not be read."""
     cordon: str = ""

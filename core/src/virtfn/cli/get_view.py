@@ -14,6 +14,7 @@ from typing import Final
 
 from rich.text import Text
 
+from virtfn.cli.get_device_view import bridge_table, in_pods, pf_table, vf_table
 from virtfn.cli.get_layout import Row, folded, number_of, table
 from virtfn.cli.get_report import (
     NOT_NEEDED,
@@ -21,7 +22,6 @@ from virtfn.cli.get_report import (
     ConditionReport,
     GroupReport,
     NodeReport,
-    PfReport,
     PlanReport,
     PolicyReport,
     Standing,
@@ -74,8 +74,9 @@ def view(report: ClusterReport, *, width: int, whole: bool = False, vfs: bool = 
     sections = [
         _head(report, width=width),
         _nodes(report, shown, width=width, whole=vfs),
-        _pf_table(shown, width=width, whole=vfs),
-        _vf_table(shown, width=width) if vfs else [],
+        pf_table(shown, width=width, whole=vfs),
+        vf_table(shown, width=width) if vfs else [],
+        bridge_table(shown, width=width),
         _policies(report, width=width),
         _pools(report, width=width),
         _others(report, width=width),
@@ -204,6 +205,10 @@ def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int, 
         add(f"cannot be read: {node.fault}", style="red")
     if node.cordon:
         add(f"unschedulable: {node.cordon}", style="yellow")
+    if node.wanted_rdma_mode not in ("", node.rdma_mode):
+        add(f"RDMA: {node.rdma_mode or 'no'} mode, wanted {node.wanted_rdma_mode}", style="yellow")
+    elif node.rdma_mode and whole:
+        add(f"RDMA: {node.rdma_mode} mode")
     if node.standing is Standing.IN_SYNC:
         return lines
     for condition in node.conditions:
@@ -264,71 +269,6 @@ def _not_shown(nodes: Sequence[NodeReport], shown: Sequence[NodeReport], *, widt
     return folded(f"not shown: {words} (--all or --node NAME shows {'it' if left == 1 else 'them'})", width=width)
 
 
-# --- PFs and VFs ------------------------------------------------------------------------------------------------------
-
-
-def _pf_table(nodes: Sequence[NodeReport], *, width: int, whole: bool) -> list[Text]:
-    rows, left_out = [], 0
-    for node in nodes:
-        for pf in node.pfs:
-            if not whole and pf.wanted_vfs is None and not pf.num_vfs:
-                left_out += 1
-                continue
-            groups = "; ".join(_group(group) for group in pf.groups) or ("no policy" if pf.wanted_vfs is None else "-")
-            if pf.externally_managed:
-                groups += "; VFs are made by somebody else"
-            cells = (node.name, pf.pci_address, pf.name or "-", _vf_count(pf), _mode(pf), pf.link or "-")
-            style = "red" if not pf.is_there else "yellow" if pf.wanted_vfs not in (None, pf.num_vfs) else ""
-            rows.append(Row(tuple(Text(cell, style=style if cell == cells[3] else "") for cell in cells), groups))
-    lines = table(("NODE", "PF", "NETDEV", "VFS", "MODE", "LINK", "VF GROUPS"), rows, width=width)
-    if left_out:
-        lines.append(Text(f"{number_of(left_out, 'PF')} without VFs and without policy not shown", style="dim"))
-    return lines
-
-
-def _vf_count(pf: PfReport) -> str:
-    if not pf.is_there:
-        return f"not there, wanted {pf.wanted_vfs}"
-    if pf.total_vfs == 0 and pf.wanted_vfs is None:
-        return "no SR-IOV"
-    want = "" if pf.wanted_vfs in (None, pf.num_vfs) or pf.externally_managed else f", wanted {pf.wanted_vfs}"
-    return f"{pf.num_vfs}/{pf.total_vfs}{want}"
-
-
-def _mode(pf: PfReport) -> str:
-    if not pf.wanted_eswitch_mode or pf.wanted_eswitch_mode == pf.eswitch_mode:
-        return pf.eswitch_mode or "-"
-    return f"{pf.eswitch_mode or '-'}, wanted {pf.wanted_eswitch_mode}"
-
-
-def _group(group: GroupReport) -> str:
-    made = "" if group.made == group.wanted else f", {group.made} of {group.wanted} there"
-    return f"{group.resource} {group.vf_range} by {group.policy}{made}, {_in_pods([group])} in pods"
-
-
-def _in_pods(groups: Iterable[GroupReport]) -> str:
-    """`3`, `3+` where there may be more, `?` where nobody knows."""
-    known, unknown = 0, 0
-    for group in groups:
-        known += group.in_pods
-        unknown += group.unknown
-    if unknown:
-        return f"{known}+" if known else "?"
-    return str(known)
-
-
-def _vf_table(nodes: Sequence[NodeReport], *, width: int) -> list[Text]:
-    rows = []
-    for node in nodes:
-        for pf in node.pfs:
-            for vf in pf.vfs:
-                cells = (pf.name or pf.pci_address, str(vf.index), vf.pci_address, vf.driver or "-", vf.netdev or "-")
-                more = (str(vf.mtu or "-"), vf.representor or "-", vf.resource or "-")
-                rows.append(Row(tuple(map(Text, (*cells, *more))), vf.holder or ("some pod" if vf.in_pod else "-")))
-    headings = ("PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MTU", "REPRESENTOR", "RESOURCE", "POD")
-    return table(headings, rows, width=width)
-
-
 # --- policies and pools -----------------------------------------------------------------------------------------------
 
 
@@ -348,7 +288,7 @@ def _policies(report: ClusterReport, *, width: int) -> list[Text]:
         cells = (
             *(policy.name, str(policy.priority), policy.resource, str(policy.num_vfs)),
             *((str(policy.matched_nodes), str(policy.matched_nics)) if known else ("-", "-")),
-            *(vfs, _in_pods(own) if own else "-"),
+            *(vfs, in_pods(own) if own else "-"),
         )
         said, style = _policy_state(policy)
         details = [
