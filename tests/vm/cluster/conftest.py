@@ -16,23 +16,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `kube.bed`
 
 import deps as vm_deps
 from bed.sight import PhysicalFunction
-from cluster.ground import Cluster
+from cluster.ground import DEFAULT, Cluster, Site
 from kube import deps as kube_deps
 from kube.bed import assets
 
 
-@pytest.fixture(scope="module")
-def empty_cluster() -> Iterator[Cluster]:
-    """Server and guest; neither controller nor daemon runs yet."""
+def started(site: Site) -> Iterator[Cluster]:
+    """Server and guest, for as long as tests go on; the guest's kernel has to be content in the end."""
     lacking = [f"{line} (run `make vm-deps`)" for line in vm_deps.problems()]
     lacking += [f"{line} (run `make kube-deps`)" for line in kube_deps.problems()]
     found = assets.find()
     if lacking or found is None:
         pytest.fail("\n".join(["the tests with a cluster are not set up:", *lacking]), pytrace=False)
-    with Cluster(found) as made:
+    with Cluster(found, site) as made:
         yield made
         trouble = made.guest.kernel_trouble()
         assert trouble == [], made.guest.last_words()
+
+
+@pytest.fixture(scope="module")
+def empty_cluster() -> Iterator[Cluster]:
+    """Server and guest; neither controller nor daemon runs yet. A module may have another site."""
+    yield from started(DEFAULT)
 
 
 @pytest.fixture(scope="module")

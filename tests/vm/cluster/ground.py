@@ -1,9 +1,9 @@
 """A cluster of one node for controller and daemon together: the node is a guest with real SR-IOV cards.
 
 API server and controller run on the host, the daemon in the guest, which reaches the host's loopback by QEMU's user
-network. What is deployed is the overlay `default`; both programs have the rights of their accounts there, and no
-others. There is no kubelet and no controller manager: the node, its conditions and pods are made here, and pods have no
-grace period, so that the API server itself removes what is evicted.
+network. What is deployed is one of the overlays; both programs have the rights of their accounts there, and no others.
+There is no kubelet and no controller manager: the node, its conditions and pods are made here, and pods have no grace
+period, so that the API server itself removes what is evicted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,10 +37,7 @@ ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
 PROGRAM = Path(sys.executable).with_name("virtfn")
 NODE = "vmguest"
-NAMESPACE = "sriov-network-operator"
-PREFIX = "openshift.io"
 GROUP, VERSION, NODE_STATES = "sriovnetwork.openshift.io", "v1", "sriovnetworknodestates"
-MODULES = ("igb", "igbvf", "vfio-pci", "virtio_net")
 DAEMON_PORT = 8082
 LIMIT = 90.0
 Json = dict[str, Any]
@@ -54,15 +52,42 @@ rules:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is deployed where, on a node of which kind."""
+
+    overlay: str
+    namespace: str
+    prefix: str
+    """Of resources."""
+    modules: tuple[str, ...]
+    """That the guest loads when it boots."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of the node."""
+    daemon: tuple[str | Path, ...] = (PROGRAM,)
+    """The program that the guest runs as `virtfn`."""
+
+
+DEFAULT = Site(
+    overlay="default",
+    namespace="sriov-network-operator",
+    prefix="openshift.io",
+    modules=("igb", "igbvf", "vfio-pci", "virtio_net"),
+    labels={"node-role.kubernetes.io/worker": ""},
+)
+
+
 class Cluster:
     """All of it, for as long as a `with` block. Enter it in the main thread."""
 
-    def __init__(self, assets: Assets, *, machine: Machine | None = None) -> None:
+    def __init__(self, assets: Assets, site: Site = DEFAULT, *, machine: Machine | None = None) -> None:
         """`machine` is the guest's; by default with all its cards."""
         if assets.kubectl is None:
             raise BedError(f"there is no kubectl in {assets.folder}")
         self._kubectl = assets.kubectl
-        self.guest = RemoteGuest(machine or Machine(host_network=True), modules=MODULES)
+        self._site = site
+        self.namespace = site.namespace
+        self.guest = RemoteGuest(machine or Machine(host_network=True), modules=site.modules)
         self._assets = assets
         self._life = ExitStack()
 
@@ -81,9 +106,9 @@ class Cluster:
             self.controller = Program("virtfn controller", self._folder / "controller.log")
             life.callback(self.controller.stop, grace=10.0)
             definitions.install(self.api, definitions.read([DEPLOY / "crds", ROOT / "tests" / "kube" / "data"]))
-            self.kubectl("apply", "-k", str(DEPLOY / "overlays" / "default"))
+            self.kubectl("apply", "-k", str(DEPLOY / "overlays" / self._site.overlay))
             self._create_node()
-            self.history = life.enter_context(History(self.server, NAMESPACE, NODE))
+            self.history = life.enter_context(History(self.server, self.namespace, NODE))
             self._life = life.pop_all()
         return self
 
@@ -99,7 +124,7 @@ class Cluster:
         (port,) = free_ports(1)
         config = self.server.kubeconfig(self.token("virtfn-controller"))
         words = ["controller", "--kubeconfig", str(config), "--health-port", str(port)]
-        self.controller.start([*_program(), *words])
+        self.controller.start([*self._environment(), str(PROGRAM), *words])
 
     def _keep_controller(self) -> None:
         """What a kubelet does: a controller that lost its lease, as it could not be renewed, is started again."""
@@ -112,8 +137,12 @@ class Cluster:
         config = self.guest.share / "daemon.kubeconfig"
         if not config.exists():
             self.write_daemon_config(config)
-        argv = [*daemon_words("/run/vm/daemon.kubeconfig", port=DAEMON_PORT), *options]
-        self.guest.start("daemon", *argv)
+        words = ["daemon", "--node-name", NODE, "--kubeconfig", "/run/vm/daemon.kubeconfig"]
+        words += ["--health-port", str(DAEMON_PORT), *options]
+        self.guest.start("daemon", *self._environment(), *self._site.daemon, *words)
+
+    def _environment(self) -> list[str]:
+        return ["env", f"NAMESPACE={self.namespace}", f"RESOURCE_PREFIX={self._site.prefix}"]
 
     def write_daemon_config(self, path: Path) -> None:
         """Write a kubeconfig as a guest can use it: with the certificate in it."""
@@ -138,7 +167,7 @@ class Cluster:
     def token(self, account: str) -> str:
         """Of a service account of the operator's namespace."""
         spec = {"spec": {"expirationSeconds": 7200, "audiences": []}}
-        answer = client.CoreV1Api(self.api).create_namespaced_service_account_token(account, NAMESPACE, spec)
+        answer = client.CoreV1Api(self.api).create_namespaced_service_account_token(account, self.namespace, spec)
         return str(answer.status.token)
 
     # --- what is there ----------------------------------------------------------------------------------------------
@@ -160,7 +189,7 @@ class Cluster:
         """The node's; None when there is none."""
         try:
             found: Json = client.CustomObjectsApi(self.api).get_namespaced_custom_object(
-                GROUP, VERSION, NAMESPACE, NODE_STATES, NODE
+                GROUP, VERSION, self.namespace, NODE_STATES, NODE
             )
         except client.ApiException as error:
             if error.status == 404:
@@ -175,7 +204,7 @@ class Cluster:
 
     def writes(self, account: str) -> Counter[str]:
         """What a service account has written so far, by the server's audit: `patch sriovnetworknodestates/status`."""
-        name = f"system:serviceaccount:{NAMESPACE}:{account}"
+        name = f"system:serviceaccount:{self.namespace}:{account}"
         found: Counter[str] = Counter()
         for line in self._audit.read_text(encoding="utf-8").splitlines():
             event = json.loads(line)
@@ -225,7 +254,7 @@ class Cluster:
 
     def _create_node(self) -> None:
         core = client.CoreV1Api(self.api)
-        labels = {"kubernetes.io/os": "linux", "kubernetes.io/hostname": NODE, "node-role.kubernetes.io/worker": ""}
+        labels = {"kubernetes.io/os": "linux", "kubernetes.io/hostname": NODE, **self._site.labels}
         core.create_node({"metadata": {"name": NODE, "labels": labels}})
         core.patch_node(NODE, {"spec": {"taints": None}})
         ready = {"type": "Ready", "status": "True", "reason": "Bed", "message": "there is no kubelet"}
@@ -257,13 +286,3 @@ class Cluster:
         """Names and UIDs of the pods on the node."""
         listed = client.CoreV1Api(self.api).list_pod_for_all_namespaces(field_selector=f"spec.nodeName={NODE}")
         return {pod.metadata.name: pod.metadata.uid for pod in listed.items}
-
-
-def daemon_words(kubeconfig: str, *, port: int) -> list[str]:
-    """The daemon's command line."""
-    words = ["daemon", "--node-name", NODE, "--kubeconfig", kubeconfig, "--health-port", str(port)]
-    return [*_program(), *words]
-
-
-def _program() -> list[str]:
-    return ["env", f"NAMESPACE={NAMESPACE}", f"RESOURCE_PREFIX={PREFIX}", str(PROGRAM)]

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from bed.sight import IGB, PhysicalFunction
-from cluster.ground import NAMESPACE, NODE, Cluster
+from cluster.ground import DEFAULT, NODE, Cluster
 from cluster.history import Version
 
 FIRST = IGB[0]
+NAMESPACE = DEFAULT.namespace
 STATE = f"sriovnetworknodestates/{NODE}"
 POLICY = "sriovnetworknodepolicies/first"
 CURRENT_STATE = "sriovnetwork.openshift.io/current-state"
