@@ -103,6 +103,7 @@ def test_a_mode_that_does_not_come_trips_the_breaker_and_holds_up_no_vf(rig: Rig
     assert boots.asked == 1
     assert (rig.judged.reason, rig.status.needed_state) == ("RebootIneffective", "Idle")
     assert "exclusive wanted, shared seen" in rig.judged.message
+    assert "update-initramfs" in rig.judged.message, "and what it is likely to be due to"
     assert len(rig.status.interfaces[0].vfs) == 4, "VFs do not wait for it"
     assert [attempt.kind for attempt in rig.status.attempts] == ["Reboot"]
     for again in (rig.restart, boots.boot):

@@ -13,6 +13,7 @@ import pytest
 from virtfn.errors import DeviceBusy, KernelRefused, NotEffective
 from virtfn.host.machine import Machine
 from virtfn.host.rdma_netlink import NetlinkRdma
+from virtfn.model.owned_files import FOREIGN, digest_of
 from virtfn.model.rdma import OPTION_FILE, RdmaFacts, option_text
 from virtfn.testing import FakeHost
 from virtfn.testing.ground.tree import Tree
@@ -89,12 +90,41 @@ def test_the_option_file_counts_at_the_next_boot(host: FakeHost) -> None:
     machine = Machine(host.kernel)
     tree(host).plain(OPTION_FILE.lstrip("/"), option_text("exclusive"))
     tree(host).plain("etc/modprobe.d/a.conf", "options ib_core netns_mode=1\n")
-    seen = machine.platform().rdma
-    assert (seen.mode, seen.option) == ("shared", "exclusive")
+    seen = machine.platform()
+    assert (seen.rdma_mode, seen.owned_files) == ("shared", {OPTION_FILE: digest_of(option_text("exclusive"))})
     host.reboot()
     assert machine.platform().rdma_mode == "exclusive"
     tree(host).plain(OPTION_FILE.lstrip("/"), "options ib_core something=else\n")
-    assert machine.platform().rdma.option == ""
+    assert machine.platform().owned_files == {OPTION_FILE: FOREIGN}
+
+
+@pytest.mark.parametrize(
+    ("line", "mode"),
+    [
+        ("ro quiet", None),
+        ("ro ib_core.netns_mode=0", "exclusive"),
+        ("ib_core.netns_mode=0 ro ib-core.netns-mode=Y quiet", "shared"),
+        ("ib_core.netns_mode=off", "exclusive"),
+        ("ib_core.netns_mode=on", "shared"),
+        ("ib_core.netns_mode", "shared"),
+        ("ib_core.netns_mode= x", "shared"),
+        ("ib_core.netns_mode=what", None),
+        ("ib_core.netns_mode=o", None),
+        ("xib_core.netns_mode=0 ib_core.netns_mode2=0", None),
+    ],
+)
+def test_the_kernels_command_line_may_name_the_mode(host: FakeHost, line: str, mode: str | None) -> None:
+    tree(host).file("proc/cmdline", f"{line}\n")
+    assert Machine(host.kernel).platform().rdma.argument == mode
+
+
+def test_a_host_that_takes_no_files_for_modprobe(host: FakeHost) -> None:
+    machine = Machine(host.kernel)
+    assert machine.platform().rdma.options, "a folder that is not there is made"
+    tree(host).plain("etc/modprobe.d/a.conf", "")
+    assert machine.platform().rdma.options
+    host.fail("writable etc/modprobe.d", lie=True)
+    assert not machine.platform().rdma.options
 
 
 # --- who is in the way ------------------------------------------------------------------------------------------------

@@ -91,6 +91,13 @@ class HostReader(Protocol):
         """`ethtool -i`: `driver`, `version`, `firmware-version`, `bus-info`; empty when unreadable."""
         ...
 
+    def netdev_users(self, function: PciAddress) -> tuple[str, ...]:
+        """What of this host would go down with the function's netdevs, for people: `bond0`, `an IPv4 route`.
+
+        What other network namespaces have on them is not seen.
+        """
+        ...
+
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, device: str = "") -> CommandResult:
         """A program of the host, without a shell, output decoded with replacement; any exit code is returned.
 
@@ -250,10 +257,6 @@ class Host(HostReader, Protocol):
 
         :raises DeviceBusy: there are other network namespaces.
         """
-        ...
-
-    def set_rdma_option(self, mode: str | None) -> None:
-        """Have the mode from the next boot on, or with None say nothing about it any more (virtfn's own file goes)."""
         ...
 
     def set_tc_offload(self, pf: PciAddress, enabled: bool) -> None:

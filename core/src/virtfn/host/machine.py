@@ -27,7 +27,7 @@ from virtfn.errors import (
 from virtfn.host.bridge_writer import OvsBridges
 from virtfn.host.features import Features
 from virtfn.host.kernel import Kernel, LinkInfo
-from virtfn.host.rdma_mode import set_rdma_mode, set_rdma_option
+from virtfn.host.rdma_mode import set_rdma_mode
 from virtfn.host.reader import DEVICES, Reader, device_path
 from virtfn.host.refusals import host_error
 from virtfn.host.vdpa_devices import VdpaWriter
@@ -380,10 +380,6 @@ class Machine(Features):
     def set_rdma_mode(self, mode: str) -> None:
         """See `Host`."""
         set_rdma_mode(self._kernel.rdma, mode)
-
-    def set_rdma_option(self, mode: str | None) -> None:
-        """See `Host`."""
-        set_rdma_option(self._kernel.files, mode)
 
     def load_module(self, name: str) -> None:
         """See `Host`."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from virtfn.errors import NotEffective, NotPermitted
 from virtfn.host.kernel import Files
 from virtfn.host.refusals import host_error
-from virtfn.model.owned_files import FOREIGN, MARK, UDEV_RULES, digest_of
+from virtfn.model.owned_files import FOREIGN, MARK, MODPROBE, NETWORKD, UDEV_RULES, digest_of
 
 _PLACES = (
     re.compile(r"/etc/udev/rules\.d/\d\d-virtfn-[\w.:-]+\.rules"),
@@ -19,8 +19,9 @@ _PLACES = (
     re.compile(r"/etc/systemd/system/virtfn-[\w-]+\.service"),
     re.compile(r"/etc/systemd/system/[\w-]+\.target\.d/\d\d-virtfn\.conf"),
     re.compile(r"/var/lib/virtfn/boot/[\w-]+\.sh"),
+    re.compile(r"/etc/modprobe\.d/zz-virtfn-[\w-]+\.conf"),
 )
-_SEARCHED = ("/etc/udev/rules.d", "/etc/systemd/network")
+_SEARCHED = (UDEV_RULES, NETWORKD, MODPROBE)
 """Folders whose files are part of what is observed."""
 _FIRST_LINES = 2
 """The mark is in one of them: a script has its interpreter in the first."""
@@ -71,7 +72,7 @@ class OwnedFiles:
             raise NotPermitted(f"{path}: {what} (its text does not say that it is virtfn's)", device=path)
         try:
             self._files.replace(path.lstrip("/"), text, mode=mode)
-            now = self._files.read(path.lstrip("/"))
+            now = self._files.read(path.lstrip("/")) if self._files.exists(path.lstrip("/")) else None
         except OSError as error:
             raise host_error(error, device=path, what=what) from error
         if now != text:

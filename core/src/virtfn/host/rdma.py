@@ -12,11 +12,16 @@ from collections.abc import Iterator
 
 from virtfn.host.kernel import Files
 from virtfn.model.guids import POOL_FILE, GuidPools, parse_pools
-from virtfn.model.rdma import EXCLUSIVE, OPTION_FILE, SHARED, RdmaDevice, RdmaFacts, option_text
+from virtfn.model.owned_files import MODPROBE
+from virtfn.model.rdma import EXCLUSIVE, SHARED, RdmaDevice, RdmaFacts
 
 CLASS = "sys/class/infiniband"
 _CORE = "sys/module/ib_core"
+_MODPROBE = MODPROBE.lstrip("/")
 _MODES = {"Y": SHARED, "N": EXCLUSIVE}
+_ARGUMENT = re.compile(r"(?:^|\s)ib[-_]core\.netns[-_]mode(?:=(\S*))?(?!\S)")
+_VALUES = dict.fromkeys(("1", "y", "t", "on"), SHARED) | dict.fromkeys(("0", "n", "f", "of"), EXCLUSIVE)
+"""As kstrtobool() of the kernel reads them, by what it looks at: the first letter, and one more after an o."""
 _NAMESPACE = re.compile(r" net:\[(\d+)\] ")
 
 
@@ -39,14 +44,19 @@ def rdma_device(files: Files, function: str) -> RdmaDevice | None:
 def rdma_facts(files: Files) -> RdmaFacts:
     """The subsystem as it is."""
     mode = _MODES.get(_read(files, f"{_CORE}/parameters/netns_mode") or "")
-    text = _read(files, OPTION_FILE)
-    option = next((word for word in (SHARED, EXCLUSIVE) if option_text(word).strip() == text), "")
     return RdmaFacts(
         mode=mode,
-        option=None if text is None else option,
+        options=not files.exists(_MODPROBE) or files.writable(_MODPROBE),
+        argument=_argument(_read(files, "proc/cmdline") or ""),
         built_in=mode is not None and not files.exists(f"{_CORE}/initstate"),
         namespaces=None if mode is None else _other_namespaces(files),
     )
+
+
+def _argument(line: str) -> str | None:
+    """The mode by the kernel's command line: the last word counts, and the name alone is a yes."""
+    words = _ARGUMENT.findall(line)
+    return _VALUES.get(re.sub(r"^([^o]|o.).*", r"\1", words[-1].lower() or "1")) if words else None
 
 
 def guid_pools(files: Files) -> GuidPools | None:

@@ -1,4 +1,4 @@
-"""The RDMA subsystem's mode, changed while the node runs, or for the next boot."""
+"""The RDMA subsystem's mode, changed while the node runs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import errno
 import logging
 
 from virtfn.errors import NotEffective
-from virtfn.host.kernel import Files, Rdma
+from virtfn.host.kernel import Rdma
 from virtfn.host.refusals import host_error
-from virtfn.model.rdma import OPTION_FILE, option_text
 
 _log = logging.getLogger(__name__)
 
@@ -31,20 +30,3 @@ def set_rdma_mode(rdma: Rdma, mode: str) -> None:
         raise host_error(error, device=_ABOUT, what=what, hint=hint) from error
     if now not in (None, mode):
         raise NotEffective(f"{_ABOUT}: {what} (it reads {now} afterwards)", device=_ABOUT)
-
-
-def set_rdma_option(files: Files, mode: str | None) -> None:
-    """Have modprobe give the mode to the module from the next boot on; None: virtfn's own file goes."""
-    path = OPTION_FILE.lstrip("/")
-    what = f"cannot write {OPTION_FILE}" if mode else f"cannot remove {OPTION_FILE}"
-    _log.debug("RDMA: mode of the next boot %s", mode or "is nobody's word")
-    try:
-        if mode is None:
-            files.remove(path)
-        else:
-            files.replace(path, option_text(mode))
-        there = files.read(path) if files.exists(path) else None
-    except OSError as error:
-        raise host_error(error, device=_ABOUT, what=what) from error
-    if there != (None if mode is None else option_text(mode)):
-        raise NotEffective(f"{_ABOUT}: {what} (it says something else afterwards)", device=_ABOUT)

@@ -14,6 +14,7 @@ FOREIGN = ""
 
 UDEV_RULES = "/etc/udev/rules.d"
 NETWORKD = "/etc/systemd/network"
+MODPROBE = "/etc/modprobe.d"
 
 
 def digest_of(text: str) -> str:

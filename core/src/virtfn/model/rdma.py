@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from virtfn.model.owned_files import MARK, MODPROBE
+
 SHARED = "shared"
 EXCLUSIVE = "exclusive"
 
-OPTION_FILE = "/etc/modprobe.d/zz-virtfn-rdma.conf"
+OPTION_FILE = f"{MODPROBE}/zz-virtfn-rdma.conf"
 """Where virtfn keeps the mode for the next boot. modprobe reads the files by name, and the last word counts."""
 
-_HEADER = "# Written by virtfn: the RDMA mode that is wanted of this node. It goes when no mode is wanted any more.\n"
+ARGUMENT = "ib_core.netns_mode"
+"""On the kernel's command line: modprobe hands it to the module after all files (measured with kmod 30)."""
+
+_HEADER = f"# {MARK}: the RDMA mode that is wanted of this node. It goes when no mode is wanted any more.\n"
 _OPTIONS = {SHARED: "options ib_core netns_mode=1\n", EXCLUSIVE: "options ib_core netns_mode=0\n"}
 
 UNSET_GUID = "0000:0000:0000:0000"
@@ -44,8 +49,10 @@ class RdmaFacts:
 
     mode: str | None = None
     """`shared` or `exclusive`, as it is now; None: the kernel has no RDMA, or its module is not loaded."""
-    option: str | None = None
-    """What virtfn's own file in `/etc/modprobe.d` says; None: there is no such file. Empty: it says something else."""
+    argument: str | None = None
+    """The mode by the kernel's command line, which modprobe's files do not stand against; None: it names none."""
+    options: bool = True
+    """modprobe's folder takes files: not so on a host whose /etc is read-only."""
     built_in: bool = False
     """`ib_core` is no module, so that modprobe has no say in its mode."""
     namespaces: bool | None = None

@@ -12,7 +12,6 @@ from typing import Any
 from virtfn.model.bridge_steps import BRIDGE_OPS, describe_bridge_step
 from virtfn.model.inventory import DeviceType, EswitchMode, Pf, Vf
 from virtfn.model.plan import Disruption, Need, NeedKind, Step
-from virtfn.model.rdma_steps import RDMA_OPS, describe_rdma_step
 
 LOAD_MODULE = "host.load_module"
 SET_NUM_VFS = "sriov.set_numvfs"
@@ -32,10 +31,10 @@ SET_OFFLOAD = "link.set_offload"
 WRITE_FILE = "host.write_file"
 REMOVE_FILE = "host.remove_file"
 RELOAD_UDEV = "udev.reload"
+SET_RDMA_MODE = "rdma.set_netns_mode"
 
 STANDARD_OPS = frozenset(
     {
-        *RDMA_OPS,
         LOAD_MODULE,
         SET_NUM_VFS,
         SET_AUTOPROBE,
@@ -55,6 +54,7 @@ STANDARD_OPS = frozenset(
         WRITE_FILE,
         REMOVE_FILE,
         RELOAD_UDEV,
+        SET_RDMA_MODE,
     }
 )
 """Operations that core performs. Any other op belongs to the plugin whose name stands before its dot."""
@@ -246,13 +246,16 @@ def name_representors(pf: Pf, names: Mapping[int, str], *, why: str) -> Step:
     return Step(op=NAME_REPRESENTORS, target=str(pf.address), args=args, why=why, optional=True)
 
 
-def write_file(target: str, path: str, text: str, *, why: str, mode: int = 0o644, optional: bool = False) -> Step:
+def write_file(
+    target: str, path: str, text: str, *, why: str, mode: int = 0o644, disruption: Disruption = Disruption.NONE
+) -> Step:
     """A file of virtfn's own.
 
     :param target: the PF that it is about, or `NODE`.
+    :param disruption: what has to happen for it to take effect.
     """
     args = {"path": path, "text": text, "mode": mode}
-    return Step(op=WRITE_FILE, target=target, args=args, why=why, optional=optional)
+    return Step(op=WRITE_FILE, target=target, args=args, disruption=disruption, why=why)
 
 
 def remove_file(target: str, path: str, *, why: str) -> Step:
@@ -263,6 +266,11 @@ def remove_file(target: str, path: str, *, why: str) -> Step:
 def reload_udev(target: str, *, why: str) -> Step:
     """Have udev read its rules anew; it would do so by itself, some seconds later."""
     return Step(op=RELOAD_UDEV, target=target, why=why, optional=True)
+
+
+def set_rdma_mode(mode: str, *, why: str) -> Step:
+    """The node's RDMA mode, now. The kernel takes it only without other network namespaces, so no pod loses by it."""
+    return Step(op=SET_RDMA_MODE, target=NODE, args={"mode": mode}, why=why)
 
 
 # --- reading steps that were planned before ------------------------------------------------------------------------
@@ -289,6 +297,7 @@ _DESCRIBED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     WRITE_FILE: lambda args: f"write {args['path']}",
     REMOVE_FILE: lambda args: f"remove {args['path']}",
     RELOAD_UDEV: lambda _: "have udev read its rules anew",
+    SET_RDMA_MODE: lambda args: f"RDMA mode {args['mode']}",
 }
 
 
@@ -297,8 +306,6 @@ def describe(step: Step) -> str:
     args = step.args
     if step.op in BRIDGE_OPS:
         return describe_bridge_step(step)
-    if step.op in RDMA_OPS:
-        return describe_rdma_step(step)
     vf = f"VF {args['vf']}: " if "vf" in args else ""
     if step.op == LOAD_MODULE:
         return f"load module {args['module']}"

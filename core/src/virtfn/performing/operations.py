@@ -9,7 +9,6 @@ from virtfn.errors import CommandFailed, ContractViolation, KernelRefused, NotEf
 from virtfn.host.api import Host, ParamMode
 from virtfn.model import EswitchMode, OutcomeStatus, PciAddress, Step, steps
 from virtfn.performing.bridges import BRIDGE_ARGUMENTS, BRIDGE_OPERATIONS
-from virtfn.performing.rdma import RDMA_ARGUMENTS, RDMA_OPERATIONS
 
 Done = tuple[OutcomeStatus, str]
 """Done or skipped, and a detail for people."""
@@ -145,8 +144,12 @@ def _reload_udev(step: Step, host: Host) -> Done:
     return _DONE
 
 
+def _set_rdma_mode(step: Step, host: Host) -> Done:
+    host.set_rdma_mode(step.args["mode"])
+    return _DONE
+
+
 _OPERATIONS: Mapping[str, Callable[[Step, Host], Done]] = {
-    **RDMA_OPERATIONS,
     steps.LOAD_MODULE: _load_module,
     steps.SET_NUM_VFS: _set_num_vfs,
     steps.SET_AUTOPROBE: _set_autoprobe,
@@ -166,6 +169,7 @@ _OPERATIONS: Mapping[str, Callable[[Step, Host], Done]] = {
     steps.WRITE_FILE: _write_file,
     steps.REMOVE_FILE: _remove_file,
     steps.RELOAD_UDEV: _reload_udev,
+    steps.SET_RDMA_MODE: _set_rdma_mode,
 }
 
 
@@ -177,7 +181,6 @@ def check_args(step: Step) -> None:
 
 
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    **RDMA_ARGUMENTS,
     steps.LOAD_MODULE: ("module",),
     steps.SET_NUM_VFS: ("count",),
     steps.SET_AUTOPROBE: ("enabled",),
@@ -197,4 +200,5 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     steps.WRITE_FILE: ("path", "text"),
     steps.REMOVE_FILE: ("path",),
     steps.RELOAD_UDEV: (),
+    steps.SET_RDMA_MODE: ("mode",),
 }

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from virtfn.model import Inventory, PciAddress, Pf, Plan, Step, steps
 from virtfn.performing import script_features
 from virtfn.performing.bridges import BRIDGE_SHELL
-from virtfn.performing.rdma import RDMA_SHELL
 
 _PREAMBLE = """\
 #!/bin/sh
@@ -197,7 +196,6 @@ def _foreign(step: Step, _pf: Pf | None) -> list[str]:
 
 
 _SHELL: Mapping[str, Callable[[Step, Pf | None], list[str]]] = {
-    **RDMA_SHELL,
     steps.LOAD_MODULE: _load_module,
     steps.SET_NUM_VFS: _set_num_vfs,
     steps.SET_AUTOPROBE: _set_autoprobe,
@@ -217,4 +215,5 @@ _SHELL: Mapping[str, Callable[[Step, Pf | None], list[str]]] = {
     steps.WRITE_FILE: script_features.write_file,
     steps.REMOVE_FILE: script_features.remove_file,
     steps.RELOAD_UDEV: script_features.reload_udev,
+    steps.SET_RDMA_MODE: script_features.set_rdma_mode,
 }

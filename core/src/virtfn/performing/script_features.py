@@ -79,5 +79,10 @@ def reload_udev(step: Step, _pf: Pf | None) -> list[str]:
     return [_optional("udevadm control --reload", step)]
 
 
+def set_rdma_mode(step: Step, _pf: Pf | None) -> list[str]:
+    """`rdma system set`."""
+    return [f"rdma system set netns {shlex.quote(step.args['mode'])}"]
+
+
 def _optional(command: str, step: Step) -> str:
     return f"{command} || true  # not every host and driver can" if step.optional else command

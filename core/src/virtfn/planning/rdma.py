@@ -8,52 +8,68 @@ bring it is recognised, and not made again.
 
 from __future__ import annotations
 
-from virtfn.errors import UnsupportedSetting
-from virtfn.model import DesiredState, Platform, Problem, Severity, Step
-from virtfn.model.rdma import OPTION_FILE, SHARED, RdmaFacts
-from virtfn.model.rdma_steps import set_rdma_mode, set_rdma_option
-from virtfn.model.steps import NODE
+from virtfn.errors import NotPermitted, UnsupportedSetting
+from virtfn.model import DesiredState, Disruption, Platform, Problem, Severity, Step
+from virtfn.model.owned_files import FOREIGN, MODPROBE, digest_of
+from virtfn.model.rdma import ARGUMENT, OPTION_FILE, SHARED, RdmaFacts, option_text
+from virtfn.model.steps import NODE, remove_file, set_rdma_mode, write_file
 
 FIELD = "spec.system.rdmaMode"
 
 
 def plan_rdma_mode(desired: DesiredState, platform: Platform) -> tuple[list[Step], list[Problem]]:
     """The steps to the wanted mode, and what is in its way."""
-    facts, mode = platform.rdma, desired.rdma_mode
+    facts, mode, file = platform.rdma, desired.rdma_mode, platform.owned_files.get(OPTION_FILE)
     if mode is None:
-        if facts.option is None or not desired.whole:
+        if file in (None, FOREIGN) or not desired.whole:
             return [], []
         why = f"no RDMA mode is wanted of this node any more: {facts.mode or 'the present one'} stays till it is booted"
-        return [set_rdma_option(None, why=why)], []
-    if facts.built_in and facts.mode != mode:
-        return [], [_built_in(mode, facts)]
-    if facts.mode is None:
-        return _keep(mode, facts), [_no_rdma(mode)]
-    if facts.mode == mode:
-        return _keep(mode, facts), []
-    seen = f"RDMA mode {mode} wanted, {facts.mode} seen"
-    if facts.namespaces is False:
-        return [set_rdma_mode(mode, why=seen), *_keep(mode, facts)], []
-    why = f"{seen}; the kernel changes it only without other network namespaces, or when it boots"
-    return [set_rdma_option(mode, why=why, reboot=True)], []
+        return [remove_file(NODE, OPTION_FILE, why=why)], []
+    seen = f"RDMA mode {mode} wanted, {facts.mode or 'no RDMA'} seen"
+    live = facts.mode not in (None, mode) and facts.namespaces is False
+    steps = [set_rdma_mode(mode, why=seen)] if live else []
+    problems = [_no_rdma(mode)] if facts.mode is None else []
+    by_boot_only = facts.mode not in (None, mode) and not live
+    there = file == digest_of(option_text(mode))
+    if (hindrance := _hindrance(mode, facts, file)) is not None:
+        kind, message, hint = hindrance
+        severity = Severity.ERROR if by_boot_only else Severity.WARNING
+        problems.append(Problem(NODE, f"{seen}: {message}", kind.reason, field=FIELD, hint=hint, severity=severity))
+    elif by_boot_only:
+        steps.append(_option(mode, why=f"{seen}; {_NO_BOOT if there else _BOOT}", disruption=Disruption.REBOOT))
+    elif not there and not facts.built_in:
+        steps.append(_option(mode, why=f"RDMA mode {mode} wanted after the next boot too"))
+    return steps, problems
 
 
-def _keep(mode: str, facts: RdmaFacts) -> list[Step]:
-    """The mode is kept over the next boot."""
-    if facts.option == mode or facts.built_in:
-        return []
-    seen = "nothing" if facts.option is None else facts.option or "something else"
-    return [set_rdma_option(mode, why=f"RDMA mode {mode} wanted after the next boot too, {OPTION_FILE} says {seen}")]
+_BOOT = "the kernel changes it only without other network namespaces, or when it boots"
+_NO_BOOT = (
+    f"{OPTION_FILE} asks for it: where a boot does not bring it, an initramfs loads ib_core without that file "
+    "(rebuild it: update-initramfs -u, or dracut -f)"
+)
 
 
-def _built_in(mode: str, facts: RdmaFacts) -> Problem:
-    return Problem(
-        object=NODE,
-        field=FIELD,
-        message=f"RDMA mode {mode} wanted, {facts.mode} seen, and this kernel has RDMA built in: no option reaches it",
-        hint=f"boot with the kernel argument ib_core.netns_mode={int(mode == SHARED)}",
-        reason=UnsupportedSetting.reason,
-    )
+def _option(mode: str, *, why: str, disruption: Disruption = Disruption.NONE) -> Step:
+    return write_file(NODE, OPTION_FILE, option_text(mode), why=why, disruption=disruption)
+
+
+def _hindrance(
+    mode: str, facts: RdmaFacts, file: str | None
+) -> tuple[type[UnsupportedSetting | NotPermitted], str, str] | None:
+    """Why no option brings the mode at the next boot, and what to do; None: it does, or it comes by itself."""
+    argument = f"{ARGUMENT}={int(mode == SHARED)}"
+    if facts.argument not in (None, mode):
+        message = f"the kernel was booted with {ARGUMENT} of the other mode, which stands over any option of modprobe's"
+        return UnsupportedSetting, message, f"take that kernel argument away, or boot with {argument}"
+    if facts.built_in:
+        if mode == (facts.argument or SHARED):
+            return None
+        return UnsupportedSetting, "this kernel has RDMA built in: no option reaches it", f"boot with {argument}"
+    if file == FOREIGN:
+        return NotPermitted, f"{OPTION_FILE}, where it would be kept for a boot, is somebody else's", "move it away"
+    if not facts.options:
+        return NotPermitted, f"{MODPROBE} of this host cannot be written", f"boot with {argument}"
+    return None
 
 
 def _no_rdma(mode: str) -> Problem:
