@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,58 @@ def test_a_switch_that_does_not_run_is_found_out(rig: Rig, host: FakeHost) -> No
     rig.turns(60)
     assert ports(host) == [BRIDGE, "ens1f0"]
     assert rig.status.sync_status == "Succeeded"
+
+
+def test_a_switch_that_has_ended_is_told_of(rig: Rig, host: FakeHost) -> None:
+    want(rig)
+    rig.turn()
+    host.ovs.stop_switch()
+    rig.turn()
+    assert (ops(rig), rig.status.sync_status) == ([], "Succeeded")
+    assert "no ovs-vswitchd is seen that would switch by it" in rig.judged.message
+    host.ovs.start_switch()
+    rig.turn()
+    assert rig.judged.message == "1 PF as wanted"
+
+
+@pytest.mark.parametrize("mode", ["legacy", "switchdev"])
+def test_a_bridge_of_the_go_operator_is_taken_over(rig: Rig, host: FakeHost, mode: str) -> None:
+    """Which leaves no mark in the database, but a file."""
+    if mode == "switchdev":
+        want(rig, bridge=False)
+        rig.turn()
+    settings = {"failMode": "standalone", "externalIDs": {"site": "a"}}
+    uplinks = [{"pciAddress": str(PF), "name": "ens1f0", "interface": {}}]
+    record = {BRIDGE: {"name": BRIDGE, "bridge": settings, "uplinks": uplinks}}
+    host.ovs.tree.plain("etc/sriov-operator/managed-ovs-bridges.json", json.dumps(record))
+    host.ovs.add_bridge(BRIDGE, "ens1f0", "rep0", external_ids={"site": "a", "theirs": "1"})
+    host.ovs.change("Bridge", BRIDGE, fail_mode="standalone")
+    number = host.ovs.interface("rep0")["ofport"]
+    want(rig, generation=3)
+    rig.turn()
+    due = [step for told in rig.told for step in told.decision.due.steps if step.op == "ovs.set_bridge"]
+    assert "made by an older operator" in due[0].why
+    rig.turns(60)
+    assert (ops(rig), rig.status.sync_status) == ([], "Succeeded")
+    assert rig.status.bridges == rig.request.spec["bridges"]
+    assert ports(host) == [BRIDGE, "ens1f0", "rep0"]
+    assert host.ovs.interface("rep0")["ofport"] == number
+    assert (
+        dict(host.ovs.snapshot()["bridges"][BRIDGE]["external_ids"][1]).items() >= {"site": "a", "theirs": "1"}.items()
+    )
+    want(rig, bridge=False, generation=4)
+    rig.turn()
+    assert BRIDGE not in host.ovs.snapshot()["bridges"]
+
+
+def test_a_bridge_of_the_go_operator_that_is_not_wanted_is_left(rig: Rig, host: FakeHost) -> None:
+    record = {BRIDGE: {"name": BRIDGE, "uplinks": [{"pciAddress": str(PF), "name": "ens1f0"}]}}
+    host.ovs.tree.plain("etc/sriov-operator/managed-ovs-bridges.json", json.dumps(record))
+    host.ovs.add_bridge(BRIDGE, "ens1f0")
+    before = host.ovs.snapshot()["bridges"]
+    want(rig, bridge=False)
+    rig.turns(60)
+    assert host.ovs.snapshot()["bridges"] == before
 
 
 @pytest.mark.parametrize("operation", range(3))

@@ -165,6 +165,41 @@ def test_a_bridge_that_is_made_at_the_same_moment(host: FakeHost, machine: Machi
     assert not seen(machine).bridges[0].managed
 
 
+def test_an_uplink_in_a_bond_that_somebody_made_of_it(host: FakeHost, machine: Machine) -> None:
+    make(machine)
+    host.ovs.delete_port("ens1f0")
+    host.ovs.add_port("br-a", "bond0")
+    host.ovs.interface("bond0")["name"] = "ens1f0"
+    before = host.ovs.snapshot()
+    with pytest.raises(OvsRefused, match=r"a part of port bond0, which virtfn did not make: .*del-port bond0"):
+        machine.bridges.set_uplink(PF, "br-a", **UPLINK)
+    assert host.ovs.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "",
+        "no JSON",
+        "[]",
+        '{"br-a": null}',
+        '{"br-a": {"uplinks": []}}',
+        '{"br-a": {"uplinks": [{"pciAddress": "x"}]}}',
+        '{"br-a": {"uplinks": [{"pciAddress": 1}]}}',
+        '{"br-a": {"uplinks": [{}]}}',
+        '{"br-b": {"uplinks": [{"pciAddress": "0000:3b:00.0"}]}}',
+    ],
+)
+def test_a_record_that_does_not_name_the_bridge_hands_nothing_over(
+    host: FakeHost, machine: Machine, record: str
+) -> None:
+    host.ovs.tree.plain("etc/sriov-operator/managed-ovs-bridges.json", record)
+    host.ovs.add_bridge("br-a")
+    assert not seen(machine).bridges[0].inherited
+    with pytest.raises(OvsRefused, match="was not made by virtfn"):
+        machine.bridges.set_bridge(PF, "br-a", **BRIDGE)
+
+
 def test_removing_takes_only_ours(host: FakeHost, machine: Machine) -> None:
     host.ovs.add_bridge("br-theirs", "veth0")
     theirs = host.ovs.snapshot()["bridges"]
@@ -195,6 +230,7 @@ def test_a_port_without_a_number_is_not_taken_up(host: FakeHost, machine: Machin
     host.ovs.stop_switch()
     host.ovs.change("Interface", "ens1f0", ofport=["set", []])
     assert seen(machine).bridges[0].uplinks[0].ofport is None
+    assert not seen(machine).switch_runs
 
 
 @pytest.mark.parametrize(
@@ -268,6 +304,8 @@ def test_offload_and_back(host: FakeHost, machine: Machine, before: str | None) 
         ("12:pids:/kubepods/besteffort/pod0c1f1e6a-6f43-4b9e/1", False),
         ("0::/../../pod0c1f1e6a-6f43-4b9e-8c13-000000000000/abc", False),
         ("0::/system.slice/docker-abc.scope", False),
+        ("0::/../../../../system.slice/ovs-vswitchd.service", True),
+        ("0::/../../podc0ffee00c0ffee00c0ffee00c0ffee00/abc", False),  # of a static pod
     ],
 )
 def test_who_runs_it(host: FakeHost, machine: Machine, group: str, service: bool) -> None:
@@ -285,6 +323,10 @@ def test_where_its_process_is_not_seen_its_unit_tells() -> None:
         assert seen(Machine(host.kernel)).host_service
         host.ovs.add_bridge("br-int", "pod_h")
         host.ovs.change("Interface", "pod_h", external_ids={"vendor": "kube-ovn"})
+        assert not seen(Machine(host.kernel)).host_service
+        host.ovs.delete_bridge("br-int")
+        assert seen(Machine(host.kernel)).host_service
+        host.ovs.add_bridge("br-int", "ovn0")  # kube-ovn's, before it has plugged any pod
         assert not seen(Machine(host.kernel)).host_service
 
 

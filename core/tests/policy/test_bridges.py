@@ -76,6 +76,22 @@ def test_what_a_bridge_needs(make_policy, spec, field):
     assert (fault.field if fault else None) == field
 
 
+@pytest.mark.parametrize(
+    ("ovs", "field"),
+    [
+        ({"bridge": {"externalIDs": {"virtfn.io/managed": "x"}}}, "spec.bridge.ovs.bridge.externalIDs"),
+        (
+            {"uplink": {"interface": {"externalIDs": {"virtfn.io/keys": ""}}}},
+            "spec.bridge.ovs.uplink.interface.externalIDs",
+        ),
+        ({"bridge": {"externalIDs": {"virtfn": "x"}, "otherConfig": {"virtfn.io/managed": "x"}}}, None),
+    ],
+)
+def test_virtfns_own_keys_cannot_be_asked_for(make_policy, ovs, field):
+    fault = bridge_fault(make_policy("a", pfNames=["x"], eSwitchMode="switchdev", bridge={"ovs": ovs}).spec)
+    assert (fault.field if fault else None) == field
+
+
 @pytest.mark.parametrize("bridge", [None, {}])
 def test_without_a_bridge_there_is_nothing_to_refuse(make_policy, bridge):
     assert bridge_fault(make_policy("a", pfNames=["x"], bridge=bridge).spec) is None

@@ -231,6 +231,7 @@ def test_a_bridge_whose_uplink_makes_no_vfs_is_wanted_by_itself(inventory):
         ([uplink_of("br-a", PORT0), uplink_of("br-b", PORT0)], "another bridge has this name or this uplink"),
         ([uplink_of("br-a", PORT0), uplink_of("br-a", PORT1)], "another bridge has this name or this uplink"),
         ([uplink_of("br-b", PORT1)], "externally managed PF"),
+        ([uplink_of("br-a", PORT0) | {"bridge": {"externalIDs": {"virtfn.io/managed": "x"}}}], "virtfn writes itself"),
     ],
 )
 def test_bridges_that_get_in_the_way_of_each_other(inventory, entries, gist):

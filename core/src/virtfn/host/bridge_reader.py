@@ -6,6 +6,7 @@ An Open vSwitch that a container runs belongs to whoever runs the container; kub
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -16,7 +17,16 @@ from virtfn.host.kernel import Files, OvsDb
 from virtfn.host.ovsdb_values import Row
 from virtfn.host.refusals import strerror
 from virtfn.model import PciAddress
-from virtfn.model.open_vswitch import KEYS_MARK, MARK, OFFLOAD, OFFLOAD_MARK, Bridge, OpenVSwitch, Uplink
+from virtfn.model.open_vswitch import (
+    KEYS_MARK,
+    MARK,
+    OFFLOAD,
+    OFFLOAD_MARK,
+    OLDER_RECORD,
+    Bridge,
+    OpenVSwitch,
+    Uplink,
+)
 
 TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "Open_vSwitch": ("_uuid", "ovs_version", "other_config", "external_ids", "next_cfg", "cur_cfg"),
@@ -35,15 +45,18 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 """The tables of the schema Open_vSwitch (ovs-vswitchd.conf.db(5)) and their columns that are read."""
-_KUBE_OVN: Final = "kube-ovn"
-"""What kube-ovn writes as `vendor` on the interfaces that it plugs; its Open vSwitch runs in a container of its own."""
+_KUBE_OVN: Final = ("kube-ovn", "ovn0")
+"""What kube-ovn writes as `vendor` on the interfaces that it plugs, and the interface that each of its nodes has. Its
+Open vSwitch runs in a container of its own."""
 _PID_FILES: Final = ("run/openvswitch/ovs-vswitchd.pid", "var/run/openvswitch/ovs-vswitchd.pid")
 _UNITS: Final = tuple(
     f"{folder}/systemd/system/{unit}.service"
     for folder in ("etc", "usr/lib", "lib")
     for unit in ("ovs-vswitchd", "openvswitch-switch", "openvswitch")
 )
-_CONTAINER: Final = re.compile(r"kubepods|docker|containerd|crio-|libpod|/pod[0-9a-f]{8}[-_][0-9a-f]{4}", re.IGNORECASE)
+_CONTAINER: Final = re.compile(
+    r"kubepods|docker|containerd|crio-|libpod|/pod[0-9a-f]{8}[-_]?[0-9a-f]{4}", re.IGNORECASE
+)
 """Parts of a control group's path by which container runtimes are told."""
 
 
@@ -60,15 +73,18 @@ def read_open_vswitch(files: Files, database: OvsDb) -> OpenVSwitch | None:
         return OpenVSwitch(fault="its database is empty: it was never started")
     ids = ovs.pairs(root["external_ids"])
     mark = mark_of(ids, OFFLOAD_MARK)
-    vendors = {ovs.pairs(row["external_ids"]).get("vendor") for row in tables["Interface"]}
-    host_service = is_host_service(files, looks_foreign=_KUBE_OVN in vendors)
+    signs = {
+        sign for row in tables["Interface"] for sign in (row["name"], ovs.pairs(row["external_ids"]).get("vendor"))
+    }
+    host_service = is_host_service(files, looks_foreign=not signs.isdisjoint(_KUBE_OVN))
     return OpenVSwitch(
         host_service=host_service,
         version=ovs.text(root["ovs_version"]),
         hw_offload=ovs.pairs(root["other_config"]).get(OFFLOAD),
         offload_is_ours=OFFLOAD_MARK in ids,
         restart_pending=bool(mark.get("switch")) and mark.get("switch") == running_switch(files),
-        bridges=_bridges(tables) if host_service else (),
+        bridges=_bridges(tables, inherited_bridges(files)) if host_service else (),
+        switch_runs=bool(_switch_pid(files)),
     )
 
 
@@ -94,6 +110,17 @@ def running_switch(files: Files) -> str:
     return f"{boot}/{pid}/{words[19]}" if len(words) > 19 else ""
 
 
+def inherited_bridges(files: Files) -> Mapping[str, PciAddress]:
+    """Bridges that the Go operator has made, by its own record, and the PF that each is for."""
+    try:
+        record = json.loads(_read(files, OLDER_RECORD) or "{}")
+        uplinks = {name: [uplink["pciAddress"] for uplink in entry["uplinks"]] for name, entry in record.items()}
+    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
+        return {}  # nothing can be taken over by it, and whoever's bridges these are keeps them
+    pfs = {name: PciAddress.read(str(found[0])) for name, found in uplinks.items() if len(found) == 1}
+    return {name: pf for name, pf in pfs.items() if pf is not None}
+
+
 def _switch_pid(files: Files) -> str:
     """Of the ovs-vswitchd that runs; a file that is left from another process is not believed."""
     pid = next((found for path in _PID_FILES if (found := _read(files, path))), "")
@@ -110,25 +137,29 @@ def _read(files: Files, path: str) -> str:
 # --- bridges ----------------------------------------------------------------------------------------------------------
 
 
-def _bridges(tables: Mapping[str, Any]) -> tuple[Bridge, ...]:
+def _bridges(tables: Mapping[str, Any], older: Mapping[str, PciAddress]) -> tuple[Bridge, ...]:
     ports = {ovs.item(row["_uuid"]): row for row in tables["Port"]}
     interfaces = {ovs.item(row["_uuid"]): row for row in tables["Interface"]}
-    found = [_bridge(row, ports, interfaces) for row in tables["Bridge"]]
+    found = [_bridge(row, ports, interfaces, older) for row in tables["Bridge"]]
     return tuple(sorted(found, key=lambda bridge: bridge.name))
 
 
-def _bridge(row: Row, ports: Mapping[str, Row], interfaces: Mapping[str, Row]) -> Bridge:
+def _bridge(
+    row: Row, ports: Mapping[str, Row], interfaces: Mapping[str, Row], older: Mapping[str, PciAddress]
+) -> Bridge:
     name, ids = ovs.text(row["name"]), ovs.pairs(row["external_ids"])
     own = [ports[uuid] for uuid in ovs.items(row["ports"]) if uuid in ports]
     inside = [interfaces[uuid] for port in own for uuid in ovs.items(port["interfaces"]) if uuid in interfaces]
     others = tuple(sorted(port for each in inside if (port := ovs.text(each["name"])) != name))
-    if MARK not in ids:
+    managed = MARK in ids
+    if not managed and name not in older:
         return Bridge(name, ports=others)
     keys = mark_of(ids, KEYS_MARK)
     return Bridge(
         name,
-        managed=True,
-        pf=PciAddress.read(ids[MARK]),
+        managed=managed,
+        inherited=not managed,
+        pf=PciAddress.read(ids[MARK]) if managed else older[name],
         ports=others,
         datapath_type=ovs.text(row["datapath_type"]),
         fail_mode=ovs.text(row["fail_mode"]),

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from virtfn.errors import DeviceGone, HostError, NotEffective, NotPermitted, OvsRefused, WaitTimeout
 from virtfn.host import bridge_operations as tx
 from virtfn.host import ovsdb_values as ovs
-from virtfn.host.bridge_reader import TABLES, running_switch
+from virtfn.host.bridge_reader import TABLES, inherited_bridges, running_switch
 from virtfn.host.kernel import Kernel, LinkInfo
 from virtfn.host.ovsdb_values import Row
 from virtfn.host.refusals import strerror
@@ -167,6 +167,8 @@ class OvsBridges:
         port = tables.port(name)
         holder = tables.holder(port) if port is not None else None
         interface = tables.interface(name)
+        if port is None and interface is not None:
+            raise OvsRefused(f"{pf}: {what} ({self._elsewhere(tables, interface)})", device=str(pf))
         if (
             port is not None
             and holder is not None
@@ -257,8 +259,10 @@ class OvsBridges:
         return link.name if link is not None else name
 
     def _ours(self, bridge: Row, pf: PciAddress, what: str) -> list[Any]:
-        """The condition for the bridge as one that virtfn made. Raises `OvsRefused`."""
+        """The condition for the bridge as one that virtfn made or may take over. Raises `OvsRefused`."""
         mark = ovs.pairs(bridge["external_ids"]).get(MARK)
+        if mark is None and bridge["name"] in inherited_bridges(self._kernel.files):
+            return tx.row_is(bridge)
         if mark is None:
             raise OvsRefused(
                 f"{pf}: {what} (bridge {bridge['name']} was not made by virtfn: remove it, or take the bridge out of "
@@ -266,6 +270,15 @@ class OvsBridges:
                 device=str(pf),
             )
         return [*tx.row_is(bridge), ["external_ids", "includes", ovs.as_map({MARK: mark})]]
+
+    @staticmethod
+    def _elsewhere(tables: _Tables, interface: Row) -> str:
+        """Where an interface is that no port of its own name has: in a bond, which somebody has made."""
+        uuid = tx.uuid_of(interface)
+        bond = next(
+            (port["name"] for port in tables.ports.values() if uuid in ovs.items(port["interfaces"])), "another"
+        )
+        return f"it is a part of port {bond}, which virtfn did not make: take that out, ovs-vsctl del-port {bond}"
 
     def _read(self, pf: PciAddress | None, what: str) -> _Tables:
         try:

@@ -17,6 +17,10 @@ KEYS_MARK = "virtfn.io/keys"
 """Key in `external_ids` beside `MARK`: which keys of the row's maps virtfn has set, as JSON."""
 OFFLOAD_MARK = "virtfn.io/hw-offload"
 """Key in `external_ids` of the table Open_vSwitch: what `hw-offload` was before, and who was to take it up, as JSON."""
+OWN_KEYS = "virtfn.io/"
+"""What keys in `external_ids` begin with that are virtfn's, and nobody may ask for."""
+OLDER_RECORD = "/etc/sriov-operator/managed-ovs-bridges.json"
+"""Where the Go operator, which leaves no mark in the database, keeps which bridges it has made and how."""
 OFFLOAD = "hw-offload"
 """Key in `other_config` of the table Open_vSwitch."""
 
@@ -42,11 +46,13 @@ class Uplink:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A bridge of Open vSwitch. Of one that is not virtfn's only the name and the ports are told."""
+    """A bridge of Open vSwitch. Of one that is somebody else's only the name and the ports are told."""
 
     name: str
     managed: bool = False
-    """virtfn made it."""
+    """virtfn made it, or has taken it over."""
+    inherited: bool = False
+    """An older operator made it, by its own record: virtfn may take it over, and until then leaves it alone."""
     pf: PciAddress | None = None
     """The PF it was made for."""
     ports: tuple[str, ...] = ()
@@ -79,6 +85,8 @@ class OpenVSwitch:
     """The ovs-vswitchd that runs is the one that ran when virtfn set it: it takes it up when it is restarted."""
     bridges: tuple[Bridge, ...] = ()
     """Sorted by name; empty where it is not the node's own."""
+    switch_runs: bool = True
+    """ovs-vswitchd runs, as far as its pid file tells. Without it the database answers, and nothing is switched."""
     fault: str = ""
     """Why the database cannot be read, where something is there."""
 

@@ -14,7 +14,7 @@ from virtfn.errors import NotEffective, OvsRefused, RequestError, UnsupportedSet
 from virtfn.model import DesiredPf, DesiredState, Inventory, PciAddress, Pf, Problem, Severity, Step, steps
 from virtfn.model.bridge_steps import remove_bridge, remove_uplink, set_bridge, set_offload, set_uplink
 from virtfn.model.desired import DesiredBridge
-from virtfn.model.open_vswitch import Bridge, OpenVSwitch, Uplink
+from virtfn.model.open_vswitch import OLDER_RECORD, Bridge, OpenVSwitch, Uplink
 
 _Around = tuple[list[Step], list[Step], list[Problem]]
 """Steps before those of the PF, steps after them, and problems."""
@@ -143,6 +143,12 @@ def _plan(
         return before, [], [problem]
     bridge = ovs.bridge(want.name)
     changes_mode = any(step.op == steps.SET_ESWITCH_MODE and step.target == str(pf.address) for step in planned)
+    name = pf.netdev.name if pf.netdev is not None else want.uplink_name
+    if bridge is not None and bridge.inherited:
+        handing = _taken_over(bridge, want, pf, name)
+        if not changes_mode:
+            return before, handing, []
+        return [*before, *handing, _uplink_out(pf, bridge, name)], [_uplink_in(want, name)], []
     after = []
     if bridge is None:
         after.append(set_bridge(want, why=f"bridge {want.name} is wanted, and is not there"))
@@ -150,19 +156,38 @@ def _plan(
         lost = _plugged(pf, bridge) if {"datapath_type", "fail_mode"} & differing.keys() else ()
         after.append(set_bridge(want, affects=lost, why=f"bridge {want.name}: {_told(differing)}"))
     uplinks = bridge.uplinks if bridge is not None else ()
-    name = pf.netdev.name if pf.netdev is not None else want.uplink_name
     if uplinks and changes_mode and bridge is not None:
-        why = f"{uplinks[0].name} must not be in a bridge while the PF changes its eswitch mode"
-        before.append(remove_uplink(pf.address, bridge, affects=_plugged(pf, bridge), why=why))
-        after.append(set_uplink(want, why=f"{name} is the uplink of bridge {want.name}"))
-        return before, after, []
+        return [*before, _uplink_out(pf, bridge, uplinks[0].name)], [*after, _uplink_in(want, name)], []
     why, breaks = _uplink_differs(uplinks, want, name=name, pf=pf.address)
     if why:
         lost = _plugged(pf, bridge) if breaks and bridge is not None else ()
         after.append(set_uplink(want, affects=lost, why=f"bridge {want.name}: {why}"))
     elif uplinks[0].ofport is None:
         return before, after, [_not_taken_up(want, name)]
+    elif not ovs.switch_runs:
+        return before, after, [_not_switched(want)]
     return before, after, []
+
+
+def _taken_over(bridge: Bridge, want: DesiredBridge, pf: Pf, name: str) -> list[Step]:
+    """The bridge that an older operator has made becomes virtfn's own, with all that is in it."""
+    differing = _bridge_differs(bridge, want)
+    told = f", and changed: {_told(differing)}" if differing else ""
+    lost = _plugged(pf, bridge) if {"datapath_type", "fail_mode"} & differing.keys() else ()
+    why = f"bridge {want.name} was made by an older operator ({OLDER_RECORD}): it is taken over{told}"
+    return [
+        set_bridge(want, affects=lost, why=why),
+        set_uplink(want, why=f"{name} is the uplink of bridge {want.name}"),
+    ]
+
+
+def _uplink_out(pf: Pf, bridge: Bridge, name: str) -> Step:
+    why = f"{name} must not be in a bridge while the PF changes its eswitch mode"
+    return remove_uplink(pf.address, bridge, affects=_plugged(pf, bridge), why=why)
+
+
+def _uplink_in(want: DesiredBridge, name: str) -> Step:
+    return set_uplink(want, why=f"{name} is the uplink of bridge {want.name}")
 
 
 def _removal(inventory: Inventory, address: PciAddress, bridge: Bridge) -> Step:
@@ -200,7 +225,7 @@ def _hindrance(inventory: Inventory, pf: Pf, want: DesiredBridge) -> Problem | N
             hint="take the bridge out of the policy: kube-ovn, for one, makes its bridges itself",
         )
     there = ovs.bridge(want.name)
-    if there is not None and not there.managed:
+    if there is not None and not there.managed and not there.inherited:
         return _problem(
             want,
             OvsRefused,
@@ -209,7 +234,7 @@ def _hindrance(inventory: Inventory, pf: Pf, want: DesiredBridge) -> Problem | N
         )
     name = pf.netdev.name if pf.netdev is not None else want.uplink_name
     holder = ovs.holder(name)
-    if holder is not None and not holder.managed:
+    if holder is not None and not holder.managed and not holder.inherited:
         return _problem(
             want,
             OvsRefused,
@@ -229,6 +254,13 @@ def _not_taken_up(want: DesiredBridge, name: str) -> Problem:
         f"its uplink {name} is in the database, and ovs-vswitchd has not taken it up",
         hint="is ovs-vswitchd running?",
     )
+
+
+def _not_switched(want: DesiredBridge) -> Problem:
+    """A warning, as a pid file may be elsewhere, and the bridge itself is as wanted."""
+    message = "it is in the database as wanted, and no ovs-vswitchd is seen that would switch by it"
+    hint = "start it: systemctl start openvswitch-switch (or ovs-vswitchd)"
+    return replace(_problem(want, NotEffective, message, hint=hint), severity=Severity.WARNING)
 
 
 def _problem(want: DesiredBridge, kind: type[VirtfnError], message: str, *, hint: str) -> Problem:

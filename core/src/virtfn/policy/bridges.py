@@ -15,6 +15,7 @@ from virtfn.model.crd import (
     OvsPolicy,
     PolicySpec,
 )
+from virtfn.model.open_vswitch import OWN_KEYS
 from virtfn.model.ovs import OvsBridgeSettings, OvsInterfaceSettings
 from virtfn.policy.reading import Fault
 
@@ -49,7 +50,19 @@ def bridge_fault(spec: PolicySpec) -> Fault | None:
             "take one of the two away",
             UnsupportedSetting,
         )
-    return None
+    ovs = spec.bridge.ovs
+    interface = ovs.uplink.interface if ovs.uplink is not None else None
+    return own_key_fault(ovs.bridge, "spec.bridge.ovs.bridge") or own_key_fault(
+        interface, "spec.bridge.ovs.uplink.interface"
+    )
+
+
+def own_key_fault(settings: OvsBridgeSettings | OvsInterfaceSettings | None, at: str) -> Fault | None:
+    """What forbids the external ids that are asked for: by virtfn's own it tells whose a bridge is."""
+    own = next((key for key in settings.external_ids if key.startswith(OWN_KEYS)), None) if settings else None
+    if own is None:
+        return None
+    return Fault(f"{at}.externalIDs", f"{own} is a key that virtfn writes itself", "take it away", UnsupportedSetting)
 
 
 def apply_bridge(bridges: Bridges, spec: PolicySpec, pf: InterfaceStatus) -> Bridges:

@@ -26,6 +26,7 @@ from virtfn.model import (
 )
 from virtfn.model.crd import NODE_STATE_KIND, InterfaceSpec, NodeStateSpec, OvsBridgeSpec, VfGroupSpec
 from virtfn.model.desired import DesiredBridge
+from virtfn.policy.bridges import own_key_fault
 from virtfn.policy.reading import Fault, error_of, faults_of
 
 
@@ -208,12 +209,20 @@ def _bridges(
         elif address in pfs and pfs[address].externally_managed:
             hint = "take one of the two away"
             fault = Fault(at, "a bridge cannot have an externally managed PF as its uplink", hint, UnsupportedSetting)
+        elif found := _own_key_fault(entry, f"spec.bridges.ovs[{index}]"):
+            fault = found
         else:
             bridges[address] = _desired_bridge(entry, address)
         if fault is not None:
             kept.append(entry.name)
             problems.append(fault.problem(f"bridge {entry.name}"))
     return bridges, tuple(kept), problems
+
+
+def _own_key_fault(entry: OvsBridgeSpec, at: str) -> Fault | None:
+    return own_key_fault(entry.bridge, f"{at}.bridge") or own_key_fault(
+        entry.uplinks[0].interface, f"{at}.uplinks[0].interface"
+    )
 
 
 def _desired_bridge(entry: OvsBridgeSpec, uplink: PciAddress) -> DesiredBridge:
