@@ -71,6 +71,31 @@ def test_drivers_that_are_owed_stay_on_record_until_the_apply_is_done(journal: J
     assert journal.applied(record, WANT).owed == ()
 
 
+def test_parameters_that_a_newer_virtfn_changes_are_in_an_older_record_before_it_does(journal: Journal) -> None:
+    seen = replace(pf(), params={"steering": "dmfs"})
+    record = journal.begin(seen, None, WANT)
+    assert record.baseline.params == {"steering": "dmfs"}
+    journal.begin(replace(pf(vfs=4), params={"steering": "smfs", "roce": False}), record, WANT)
+    assert journal.load({ADDRESS: pf()})[0][ADDRESS].baseline.params == {"steering": "dmfs", "roce": False}
+
+
+@pytest.mark.parametrize(("was", "params"), [("dmfs", {"flow_steering_mode": "dmfs"}), (None, {})])
+def test_a_record_of_before_parameters_had_names_is_read(
+    journal: Journal, was: str | None, params: dict[str, str]
+) -> None:
+    journal.applied(journal.begin(pf(), None, WANT), WANT)
+    path = journal.folder / f"{ADDRESS}.json"
+    data = json.loads(path.read_text())
+    for part in ("baseline", "applied"):
+        del data[part]["params"]
+        data[part]["steering_mode"] = was if part == "baseline" else None
+    path.write_text(json.dumps(data))
+    records, problems = journal.load({ADDRESS: pf()})
+    assert problems == ()
+    assert records[ADDRESS].baseline.params == params
+    assert records[ADDRESS].applied == WANT
+
+
 def test_record_knows_who_manages_the_pf_now(journal: Journal) -> None:
     record = journal.begin(pf(vfs=2), None, replace(WANT, externally_managed=True))
     assert record.baseline.externally_managed

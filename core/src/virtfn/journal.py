@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from virtfn.durable import replace_file, sync_folder
 from virtfn.errors import JournalError, RequestError
@@ -56,7 +57,7 @@ def baseline_of(pf: Pf) -> DesiredPf:
         drivers_autoprobe=pf.drivers_autoprobe,
         tc_offload=pf.netdev.tc_offload if pf.netdev else None,
         inline_mode=pf.inline_mode,
-        steering_mode=pf.steering_mode,
+        params=dict(pf.params),
         release=True,
         vfs=tuple(
             VfBaseline(
@@ -81,6 +82,16 @@ def _infiniband_of(pf: Pf, vf: Vf) -> dict[str, str | None]:
         return {}
     names = ("node_guid", "port_guid", "link_state")
     return {name: getattr(vf.settings, name) for name in names}
+
+
+def _of_today(data: Any) -> Any:
+    """A record as it was written before parameters had their names in it: there was one."""
+    for part in ("baseline", "applied"):
+        state = data.get(part) if isinstance(data, dict) else None
+        if isinstance(state, dict) and "steering_mode" in state:
+            value = state.pop("steering_mode")
+            state.setdefault("params", {} if value is None else {"flow_steering_mode": value})
+    return data
 
 
 class Journal:
@@ -134,12 +145,14 @@ class Journal:
     def begin(self, pf: Pf, record: Record | None, want: DesiredPf, *, owed: tuple[VfBaseline, ...] = ()) -> Record:
         """The PF is about to be touched: its baseline is on disk when this returns. The first baseline stays.
 
-        Whether somebody else manages the PF is kept up to date in it, as then only its VFs are given back.
+        Whether somebody else manages the PF is kept up to date in it, as then only its VFs are given back; and so are
+        the names of parameters, as a newer virtfn may change some that the one who wrote the record did not.
 
         :param owed: see `Record`.
         """
         before = record or Record(version=VERSION, identity=identity_of(pf), baseline=baseline_of(pf))
-        baseline = replace(before.baseline, externally_managed=want.externally_managed)
+        params = {**pf.params, **before.baseline.params}
+        baseline = replace(before.baseline, externally_managed=want.externally_managed, params=params)
         if record is not None and (record.baseline, record.owed) == (baseline, owed):
             return record
         record = replace(before, baseline=baseline, owed=owed)
@@ -193,7 +206,7 @@ class Journal:
         return sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
 
     def _read(self, path: Path) -> Record:
-        record = from_data(Record, json.loads(path.read_text(encoding="utf-8")))
+        record = from_data(Record, _of_today(json.loads(path.read_text(encoding="utf-8"))))
         if record.version != VERSION:
             raise ValueError(f"version {record.version}, this virtfn writes {VERSION}")
         if path.name != f"{record.baseline.address}.json":

@@ -9,6 +9,7 @@ from itertools import groupby
 from virtfn.errors import VirtfnError
 from virtfn.host.reader import Reader
 from virtfn.model import Adapter, Inventory, PciId, Pf
+from virtfn.model.inventory import ParamValue
 from virtfn.registry import Registry
 
 
@@ -32,12 +33,31 @@ def ids_of(inventory: Inventory) -> frozenset[PciId]:
     return frozenset(pf.id for pf in inventory.pfs())
 
 
+def _with_params(inventory: Inventory, reader: Reader) -> Inventory:
+    """With what plugins may change of their PFs by devlink, now that it is known whose they are."""
+
+    def read(adapter: Adapter) -> Adapter:
+        return replace(adapter, pfs=tuple(replace(pf, params=_params(pf, adapter, reader)) for pf in adapter.pfs))
+
+    return replace(inventory, adapters=tuple(read(one) if one.params else one for one in inventory.adapters))
+
+
+def _params(pf: Pf, adapter: Adapter, reader: Reader) -> dict[str, ParamValue]:
+    found: dict[str, ParamValue] = {}
+    for name, mode in adapter.params.items():
+        param = reader.devlink_param(pf.address, name)
+        value = next((value for known, value in param.values.items() if known == mode), None) if param else None
+        if value is not None and value != "":  # some older kernels show a parameter without its value
+            found[name] = value
+    return found
+
+
 def observe(reader: Reader, registry: Registry, *, base: Inventory | None = None) -> Inventory:
     """The whole inventory: owners and vendor facts filled in.
 
     :param base: what `read_inventory` gave a moment ago, if the caller has it already.
     """
-    inventory = registry.assign(base or read_inventory(reader))
+    inventory = _with_params(registry.assign(base or read_inventory(reader)), reader)
     adapters = []
     for adapter in inventory.adapters:
         adapters.append(adapter if adapter.owner is None else _with_facts(adapter, reader, registry))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,9 @@ class Bench:
         self.node = Node(self.machine, journal=Journal(folder), now=lambda: 0.0)
 
     def pf(self) -> Pf:
-        return self.machine.pf(PF)
+        pf = self.node.observe().inventory.pf(PF)
+        assert pf is not None
+        return pf
 
     def steps(self, desired: DesiredState) -> tuple[Step, ...]:
         plan = self.node.plan(self.node.observe(), desired)
@@ -76,7 +79,7 @@ def test_a_connectx_5_from_legacy_to_switchdev_and_back(host: FakeHost, bench: B
     ]
     pf = bench.pf()
     assert pf.netdev is not None
-    assert (pf.eswitch_mode, pf.steering_mode, pf.netdev.tc_offload) == (SWITCHDEV, "smfs", True)
+    assert (pf.eswitch_mode, pf.params["flow_steering_mode"], pf.netdev.tc_offload) == (SWITCHDEV, "smfs", True)
     assert [(vf.driver, vf.representor) for vf in pf.vfs] == [
         ("mlx5_core", "ens41f0np0_0"),
         ("mlx5_core", "ens41f0np0_1"),
@@ -85,8 +88,20 @@ def test_a_connectx_5_from_legacy_to_switchdev_and_back(host: FakeHost, bench: B
     bench.release()
     pf = bench.pf()
     assert pf.netdev is not None
-    assert (pf.eswitch_mode, pf.steering_mode, pf.netdev.tc_offload) == (LEGACY, "dmfs", False)
+    assert (pf.eswitch_mode, pf.params["flow_steering_mode"], pf.netdev.tc_offload) == (LEGACY, "dmfs", False)
     assert host.snapshot() == before
+
+
+def test_steering_is_put_back_from_a_record_of_an_older_virtfn(host: FakeHost, bench: Bench, tmp_path: Path) -> None:
+    host.add_card("connectx-5", address="0000:3b:00", up=True)
+    bench.apply(WANTED)
+    path = tmp_path / f"{PF}.json"
+    data = json.loads(path.read_text())
+    for part in ("baseline", "applied"):
+        data[part]["steering_mode"] = data[part].pop("params").get("flow_steering_mode")
+    path.write_text(json.dumps(data))
+    bench.release()
+    assert bench.pf().params["flow_steering_mode"] == "dmfs"
 
 
 def test_steering_by_the_driver_already_is_left_alone(host: FakeHost, bench: Bench) -> None:
@@ -109,7 +124,7 @@ def test_connectx_4_looks_at_ports_only_when_told_to(host: FakeHost, bench: Benc
     assert done.index("eswitch.set_mode") < done.index("eswitch.set_inline_mode") < done.index("driver.bind")
     pf = bench.pf()
     assert pf.netdev is not None
-    assert (pf.inline_mode, pf.steering_mode, pf.netdev.tc_offload) == ("transport", "dmfs", True)
+    assert (pf.inline_mode, pf.params["flow_steering_mode"], pf.netdev.tc_offload) == ("transport", "dmfs", True)
     assert bench.steps(WANTED) == ()
     bench.release()
     assert bench.pf().inline_mode == "link"

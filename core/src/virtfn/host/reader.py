@@ -309,7 +309,6 @@ class Reader:
         representors = representors_of(uplink, links) if uplink else {}
         handle = ("pci", str(address))
         mode = self._kernel.devlink.eswitch_mode(handle) if devlink else None
-        steering = self.devlink_param(address, "flow_steering_mode") if mode is not None else None
         return Pf(
             address=address,
             id=ident,
@@ -321,7 +320,6 @@ class Reader:
             vf_id=PciId(ident.vendor, f"{vf_device:04x}") if vf_device is not None else None,
             eswitch_mode=mode,
             inline_mode=self._inline_mode(handle) if mode is not None else None,
-            steering_mode=str(steering.value()) if steering is not None and steering.value() else None,
             numa_node=self._number(address, "numa_node"),
             iommu_group=self._iommu_group(address),
             rdma=rdma_device(self._kernel.files, device_path(address)),

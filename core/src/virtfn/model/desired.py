@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from virtfn.errors import BadVfRange
-from virtfn.model.inventory import DeviceType, EswitchMode, LinkType
+from virtfn.model.inventory import DeviceType, EswitchMode, LinkType, ParamValue
 from virtfn.model.pci import PciAddress, PciId
 
 _RANGE = re.compile(r"(\d{1,5})-(\d{1,5})")
@@ -126,8 +126,8 @@ class DesiredPf:
     """hw-tc-offload of the PF's netdev; None: on in switchdev mode, otherwise left alone."""
     inline_mode: str | None = None
     """Release: the eswitch's inline mode."""
-    steering_mode: str | None = None
-    """Release: the devlink parameter `flow_steering_mode`."""
+    params: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
+    """Release: devlink parameters, as `Pf.params`."""
     release: bool = False
     """The PF is being given back: values are those the journal recorded before the first touch."""
     vfs: tuple[VfBaseline, ...] = ()

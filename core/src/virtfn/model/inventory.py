@@ -42,6 +42,9 @@ USERSPACE_DRIVERS = frozenset({"vfio-pci", "igb_uio", "uio_pci_generic"})
 
 UNSET_MAC = "00:00:00:00:00:00"
 
+ParamValue = bool | int | str
+"""Of a devlink parameter."""
+
 
 @dataclass(frozen=True, slots=True)
 class Netdev:
@@ -165,8 +168,10 @@ class Pf:
     """None: the driver has no eswitch to ask for."""
     inline_mode: str | None = None
     """How much of each packet VFs have to hand to the eswitch by themselves: `none`, `link`, `network`, `transport`."""
-    steering_mode: str | None = None
-    """devlink parameter `flow_steering_mode`: who writes rules into the device, `dmfs` (firmware) or `smfs`."""
+    params: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
+    """devlink parameters that the owner's plugin may change, by name, those that its driver has. A value that takes
+    effect with a reload of the driver is told as it was set, whether that has been or not (the kernel tells no other).
+    Filled in once the owner is known."""
     numa_node: int | None = None
     iommu_group: int | None = None
     rdma: RdmaDevice | None = None
@@ -204,6 +209,8 @@ class Adapter:
     """Kernel module that makes RDMA devices of the card's functions, from the device table; empty: it names none."""
     vdpa_module: str = ""
     """Kernel module that lets the model's VFs have vDPA devices, from the device table; empty: it names none."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    """devlink parameters that its plugin may change, from the device table: `DeviceModel.params`."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the owner's `observe` found: vendor facts as JSON values."""
     fault: str = ""

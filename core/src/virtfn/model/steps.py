@@ -33,6 +33,11 @@ REMOVE_FILE = "host.remove_file"
 RELOAD_UDEV = "udev.reload"
 SET_RDMA_MODE = "rdma.set_netns_mode"
 
+RUNTIME = "runtime"
+DRIVERINIT = "driverinit"
+PERMANENT = "permanent"
+"""When a devlink parameter takes effect: at once, when the driver takes the device anew, after a reset."""
+
 STANDARD_OPS = frozenset(
     {
         LOAD_MODULE,
@@ -223,7 +228,7 @@ def set_devlink_param(
 ) -> Step:
     """A devlink parameter of the PF.
 
-    :param mode: when it takes effect: `runtime`, `driverinit` or `permanent`.
+    :param mode: when it takes effect: `RUNTIME`, `DRIVERINIT` or `PERMANENT`.
     :param disruption: what has to happen for it to take effect.
     """
     args = {"name": name, "value": value, "mode": mode}

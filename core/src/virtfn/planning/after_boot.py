@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from virtfn.model import Adapter, DesiredPf, EswitchMode, Inventory, PciAddress, Pf
+from virtfn.model.inventory import ParamValue
+from virtfn.model.steps import DRIVERINIT
 
 
 def restored_after_boot(wanted: Sequence[DesiredPf]) -> tuple[DesiredPf, ...]:
@@ -36,10 +38,22 @@ def as_after_boot(inventory: Inventory, baselines: Mapping[PciAddress, DesiredPf
 
 
 def _adapter(adapter: Adapter, baselines: Mapping[PciAddress, DesiredPf]) -> Adapter:
-    return replace(adapter, pfs=tuple(_pf(pf, baselines.get(pf.address)) for pf in adapter.pfs))
+    return replace(adapter, pfs=tuple(_pf(pf, baselines.get(pf.address), adapter.params) for pf in adapter.pfs))
 
 
-def _pf(pf: Pf, was: DesiredPf | None) -> Pf:
+def _params(pf: Pf, was: DesiredPf | None, modes: Mapping[str, str]) -> dict[str, ParamValue]:
+    """A parameter that takes effect with the driver's start is taken to be as now: drivers begin with what is wanted.
+
+    Whoever has it otherwise sets it after the boot. To take the device from its driver and back is nothing for a script
+    before the network starts; the daemon does it, if need be.
+    """
+    known = was.params if was is not None else {}
+    return {
+        name: value if modes.get(name) == DRIVERINIT else known.get(name, value) for name, value in pf.params.items()
+    }
+
+
+def _pf(pf: Pf, was: DesiredPf | None, modes: Mapping[str, str]) -> Pf:
     netdev = pf.netdev
     if netdev is not None:
         mtu = was.mtu if was is not None and was.mtu is not None else netdev.mtu
@@ -50,6 +64,6 @@ def _pf(pf: Pf, was: DesiredPf | None) -> Pf:
         vfs=(),
         eswitch_mode=EswitchMode.LEGACY if pf.eswitch_mode is not None else None,
         inline_mode=was.inline_mode if was is not None else pf.inline_mode,
-        steering_mode=was.steering_mode if was is not None else pf.steering_mode,
+        params=_params(pf, was, modes),
         drivers_autoprobe=True,
     )

@@ -73,6 +73,7 @@ class Candidates:
             model=chosen.model or (row.label if row is not None else None),
             rdma_module=row.rdma_module if row is not None else "",
             vdpa_module=row.vdpa_module if row is not None else "",
+            params=dict(row.params) if row is not None else {},
         )
 
     def _row(self, adapter: Adapter, owner: str | None) -> DeviceModel | None:

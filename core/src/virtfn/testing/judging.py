@@ -41,7 +41,7 @@ def _pf(pf: Pf) -> dict[str, Any]:
         "eswitch_mode": pf.eswitch_mode,
         "tc_offload": pf.netdev.tc_offload if pf.netdev else None,
         "inline_mode": pf.inline_mode,
-        "steering_mode": pf.steering_mode,
+        "params": dict(pf.params),
     }
 
 

@@ -13,8 +13,8 @@ Sources: Linux drivers/net/ethernet/mellanox/mlx5 (eswitch_offloads.c, fs_core.c
 from __future__ import annotations
 
 from virtfn.model import DesiredPf, EswitchMode, Pf, Problem, Severity, Step, functions, steps
+from virtfn_mellanox.tables import STEERING
 
-STEERING = "flow_steering_mode"
 _INLINE = "transport"
 _TOO_LITTLE = frozenset({"link", "network"})
 
@@ -28,17 +28,18 @@ def plan_pf(pf: Pf, want: DesiredPf) -> list[Step]:
 
 
 def _steering(pf: Pf, want: DesiredPf) -> list[Step]:
-    if functions.new_mode(pf, want) is not EswitchMode.SWITCHDEV or pf.steering_mode != "dmfs":
+    if functions.new_mode(pf, want) is not EswitchMode.SWITCHDEV or pf.params.get(STEERING) != "dmfs":
         return []
     why = "flows are put into the card faster, and it can be chosen only before switchdev mode"
-    return [steps.set_devlink_param(pf, STEERING, "smfs", mode="runtime", why=why, optional=True)]
+    return [steps.set_devlink_param(pf, STEERING, "smfs", mode=steps.RUNTIME, why=why, optional=True)]
 
 
 def _steering_back(pf: Pf, want: DesiredPf) -> list[Step]:
-    if want.steering_mode in (None, pf.steering_mode) or functions.wanted_mode(pf, want) is EswitchMode.SWITCHDEV:
+    was = want.params.get(STEERING)
+    if was is None or was == pf.params.get(STEERING) or functions.wanted_mode(pf, want) is EswitchMode.SWITCHDEV:
         return []
-    why = f"{STEERING} was {want.steering_mode} before virtfn touched the PF"
-    return [steps.set_devlink_param(pf, STEERING, want.steering_mode, mode="runtime", why=why)]
+    why = f"{STEERING} was {was} before virtfn touched the PF"
+    return [steps.set_devlink_param(pf, STEERING, was, mode=steps.RUNTIME, why=why)]
 
 
 def _inline(pf: Pf, want: DesiredPf, core: list[Step]) -> list[Step]:

@@ -5,7 +5,9 @@ From ConnectX-6 Dx on all models share one VF id, so a VF's id does not tell wha
 
 from __future__ import annotations
 
-from virtfn.model import Capability, DeviceModel, PciId
+from types import MappingProxyType
+
+from virtfn.model import Capability, DeviceModel, PciId, steps
 
 VENDOR = "15b3"
 
@@ -30,6 +32,10 @@ VPI = ETHERNET | {Capability.INFINIBAND}
 """Models that there are with InfiniBand ports too."""
 
 _VDPA = frozenset({Capability.VDPA})
+STEERING = "flow_steering_mode"
+ROCE = "enable_roce"
+PARAMS = MappingProxyType({STEERING: steps.RUNTIME, ROCE: steps.DRIVERINIT})
+"""devlink parameters that are changed: see `functions` and `roce`."""
 RDMA_MODULE = "mlx5_ib"
 """Makes RDMA devices of PFs and VFs."""
 VDPA_MODULE = "mlx5_vdpa"
@@ -46,6 +52,7 @@ def _row(name: str, device: str, vf: str, capabilities: frozenset[Capability], p
         max_vfs=MAX_VFS,
         vfs_in_firmware=True,
         rdma_module=RDMA_MODULE if Capability.RDMA in capabilities else "",
+        params=PARAMS,
         vdpa_module=VDPA_MODULE if Capability.VDPA in capabilities else "",
         product=product,
     )
