@@ -13,6 +13,7 @@ import pytest
 from virtfn.errors import DeviceBusy, KernelRefused, NotEffective
 from virtfn.host.machine import Machine
 from virtfn.host.rdma_netlink import NetlinkRdma
+from virtfn.model.guids import POOL_FILE
 from virtfn.model.owned_files import FOREIGN, digest_of
 from virtfn.model.rdma import OPTION_FILE, RdmaFacts, option_text
 from virtfn.testing import FakeHost
@@ -125,6 +126,14 @@ def test_a_host_that_takes_no_files_for_modprobe(host: FakeHost) -> None:
     assert machine.platform().rdma.options
     host.fail("writable etc/modprobe.d", lie=True)
     assert not machine.platform().rdma.options
+
+
+def test_a_file_of_guids_that_cannot_be_read_is_not_taken_for_none(host: FakeHost) -> None:
+    assert Machine(host.kernel).platform().guid_pools is None
+    host.fail(f"read {POOL_FILE.lstrip('/')}", error=errno.EIO)
+    pools = Machine(host.kernel).platform().guid_pools
+    assert pools is not None
+    assert "cannot be read" in pools.fault
 
 
 # --- who is in the way ------------------------------------------------------------------------------------------------

@@ -10,6 +10,9 @@ MAC = "00:00:10:87:fe:80:00:00:00:00:00:00:0c:42:a1:03:00:00:3b:00"
 GUID = "0c:42:a1:03:00:00:3b:00"
 
 
+ONE = {"pciAddress": str(PF), "guids": [GUID]}
+
+
 def pools(*entries: object) -> str:
     return json.dumps(entries)
 
@@ -44,19 +47,18 @@ def test_derived_guids_stay_the_same_differ_and_are_locally_administered() -> No
 @pytest.mark.parametrize(("address", "guids"), [("pciAddress", "guids"), ("pci_address", "guids")])
 def test_a_pool_lists_guids_by_index(address: str, guids: str) -> None:
     found = parse_pools(pools({address: str(PF), guids: ["02:00:00:00:00:00:00:01", "0200:0000:0000:0002"]}))
-    pool = found.of_pf(PF, MAC)
+    (pool,) = found.of_pf(PF, MAC)
     assert found.fault == ""
-    assert pool is not None
     assert [pool.of(index) for index in range(3)] == ["02:00:00:00:00:00:00:01", "02:00:00:00:00:00:00:02", None]
-    assert found.of_pf(PciAddress.parse("0000:5e:00.0"), MAC) is None
+    assert found.of_pf(PciAddress.parse("0000:5e:00.0"), MAC) == ()
+    assert found.of_pf(PciAddress.parse("0000:5e:00.0"), "") == (), "a netdev without an address is nobody's"
 
 
 @pytest.mark.parametrize("name", ["pfGuid", "pf_guid"])
 @pytest.mark.parametrize("named", [MAC, MAC.upper(), GUID, "0c42:a103:0000:3b00"])
 def test_a_pool_is_a_range_and_names_the_pf_by_its_address_or_guid(name: str, named: str) -> None:
     limits = {"start": "02:00:00:00:00:00:00:fe", "end": "02:00:00:00:00:00:01:00"}
-    pool = parse_pools(pools({name: named, "guidsRange": limits})).of_pf(PF, MAC)
-    assert pool is not None
+    (pool,) = parse_pools(pools({name: named, "guidsRange": limits})).of_pf(PF, MAC)
     assert [pool.of(index) for index in range(4)] == [
         "02:00:00:00:00:00:00:fe",
         "02:00:00:00:00:00:00:ff",
@@ -85,6 +87,13 @@ def test_a_pool_is_a_range_and_names_the_pf_by_its_address_or_guid(name: str, na
             pools({"pciAddress": str(PF), "guidsRange": {"start": GUID, "end": "02:00:00:00:00:00:00:01"}}),
             "its end comes before its start",
         ),
+        (pools(ONE, {"pciAddress": "0000:5e:00.0", "guids": [GUID]}), f"of {PF} and 0000:5e:00.0"),
+        (
+            pools(ONE, {"pfGuid": MAC, "guidsRange": {"start": "02:00:00:00:00:00:00:01", "end": GUID}}),
+            f"{GUID} is there twice, in the pools of {MAC} and {PF}",
+        ),
+        ("[" * 100_000, "recursion"),
+        ("\ufeff[]", "BOM"),
     ],
 )
 def test_a_file_that_cannot_be_used_gives_no_pool_and_says_why(text: str, fault: str) -> None:

@@ -103,12 +103,18 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 def plan(registry: Registry, pf: Make) -> Callable[..., Plan]:
     """A plan for 2 VFs of an InfiniBand PF."""
 
-    def planner(*vfs: Vf, group: VfGroup = GROUP, pool: str = "", changes: object = None, **platform: object) -> Plan:
+    def planner(
+        *vfs: Vf,
+        group: VfGroup = GROUP,
+        pool: str = "",
+        address: str = ADDRESS,
+        device: str = kernel_guid(PARENT),
+        **platform: object,
+    ) -> Plan:
         card = pf()
         assert card.netdev is not None
-        netdev = replace(card.netdev, link_type=LinkType.IB, mac=ADDRESS, permanent_mac=None)
-        device = RdmaDevice("mlx_0", kernel_guid(PARENT), "InfiniBand")
-        card = replace(card, netdev=netdev, rdma=device, vfs=vfs)
+        netdev = replace(card.netdev, link_type=LinkType.IB, mac=address, permanent_mac=None)
+        card = replace(card, netdev=netdev, rdma=RdmaDevice("mlx_0", device, "InfiniBand"), vfs=vfs)
         facts = {"iommu": True, "modules": MODULES, "rdma": READY, **platform}
         known = Inventory(
             (Adapter(card.address.slot, (card,), owner="generic"),),
@@ -186,9 +192,31 @@ def test_a_guid_that_was_set_and_not_heard_of(plan: Callable[..., Plan], ib_vf: 
 
 
 def test_a_vf_in_a_pod_or_whose_driver_knows_no_guids_is_left_alone(plan: Callable[..., Plan], ib_vf: MakeVf) -> None:
+    pool = json.dumps([{"pciAddress": "0000:3b:00.0", "guids": [OTHER, GUID]}])
     in_pod = replace(ib_vf(0, guid=ZERO, device=None, state="disable"), netdev=None)
     assert plan(in_pod, ib_vf(1)).steps == ()
-    assert plan(ib_vf(0, guid=None, device=ZERO), ib_vf(1)).steps == ()
+    shared = replace(ib_vf(0, state="disable"), netdev=None)
+    assert shared.rdma is not None
+    assert plan(shared, ib_vf(1), pool=pool).steps == (), "in the mode shared its RDMA device is seen all the same"
+    assert plan(ib_vf(0, guid=None, device=None), ib_vf(1)).steps == ()
+
+
+def test_a_kernel_that_does_not_tell_what_the_pf_keeps(plan: Callable[..., Plan], ib_vf: MakeVf) -> None:
+    """Before Linux 5.5: the VF's device says what it knows."""
+    assert plan(ib_vf(0, guid=None), ib_vf(1)).steps == ()
+    assert told(plan(ib_vf(0, guid=None, device=ZERO), ib_vf(1))) == [given(DERIVED), UNBIND, BIND]
+    pool = json.dumps([{"pciAddress": "0000:3b:00.0", "guids": [GUID, OTHER]}])
+    made = plan(ib_vf(0, guid=None), ib_vf(1, guid=None), pool=pool)
+    assert (told(made), told(made, 1)) == ([], [given(OTHER), UNBIND, BIND])
+
+
+def test_a_pf_without_a_guid_can_give_its_vfs_none(plan: Callable[..., Plan]) -> None:
+    """Two such PFs would otherwise have VFs with the same GUIDs."""
+    made = plan(address=f"00:00:10:87:fe:80:00:00:00:00:00:00:{ZERO}", device=UNSET_GUID)
+    assert made.steps == ()
+    (wrong,) = made.errors
+    assert ("it has no GUID" in wrong.message, POOL_FILE in wrong.hint) == (True, True)
+    assert told(plan(address=f"00:00:10:87:fe:80:00:00:00:00:00:00:{ZERO}"))[0] == given(DERIVED), "its device has one"
 
 
 def test_a_vf_of_a_vm_gets_what_it_lacks_and_nothing_is_taken_from_it(plan: Callable[..., Plan], ib_vf: MakeVf) -> None:
@@ -216,6 +244,10 @@ def test_the_administrators_guids_stand_over_those_of_others(plan: Callable[...,
         ("{", "cannot be used"),
         (json.dumps([{"pciAddress": "0000:99:00.0", "guids": [GUID]}]), "do not name this PF"),
         (json.dumps([{"pciAddress": "0000:3b:00.0", "guids": [GUID]}]), "no GUID for VF 1"),
+        (
+            json.dumps([{"pciAddress": "0000:3b:00.0", "guids": [GUID]}, {"pfGuid": PARENT, "guids": [OTHER]}]),
+            "2 pools of GUIDs for it, by 0000:3b:00.0 and 0c:42:a1:03:00:00:3b:00",
+        ),
     ],
 )
 def test_pools_that_do_not_suffice_are_told(plan: Callable[..., Plan], pool: str, said: str) -> None:
@@ -312,3 +344,22 @@ def test_a_pool_that_changes(rig: Rig) -> None:
     assert made.disruption is Disruption.VFS
     assert rig.guids(0) == (OTHER, OTHER, kernel_guid(OTHER))
     assert rig.plan(GROUP).steps == ()
+
+
+@pytest.mark.parametrize("mode", ["shared", "exclusive"])
+def test_what_a_pod_has_stays_whatever_becomes_of_the_file(rig: Rig, mode: str) -> None:
+    rig.machine.set_rdma_mode(mode)
+    rig.apply(GROUP)
+    rig.host.move_to_namespace(rig.vf(0).address)
+    rig.machine.set_vf(rig.pf, 0, {"node_guid": GUID, "port_guid": GUID, "link_state": "disable"})  # by a CNI
+    rig.pools("02:00:00:00:00:00:01:00", "02:00:00:00:00:00:01:01")
+    made = rig.apply(GROUP)
+    assert made.affects == (rig.vf(1).address,)
+    settings = rig.vf(0).settings
+    assert settings is not None
+    assert (settings.node_guid, settings.link_state) == (GUID, "disable")
+
+    rig.host.model.tree.remove(POOL_FILE.lstrip("/"))
+    assert rig.plan(GROUP).steps == (), "what they have, they keep"
+    rig.pools("02:00:00:00:00:00:01:00")
+    assert (rig.plan(GROUP).steps, len(rig.plan(GROUP).errors)) == ((), 1)

@@ -61,8 +61,12 @@ def _argument(line: str) -> str | None:
 
 def guid_pools(files: Files) -> GuidPools | None:
     """What the administrator's file of GUIDs says; None: there is none."""
-    text = _read(files, POOL_FILE)
-    return None if text is None else parse_pools(text)
+    try:
+        return parse_pools(files.read(POOL_FILE.lstrip("/")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return GuidPools(fault=f"{POOL_FILE} cannot be read ({error.strerror})")
 
 
 def _other_namespaces(files: Files) -> bool | None:

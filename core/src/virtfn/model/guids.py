@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from virtfn.errors import RequestError
@@ -82,6 +83,16 @@ class GuidPool:
     first: int = 0
     last: int = -1
 
+    @property
+    def at(self) -> str:
+        """How it names its PF, for messages."""
+        return str(self.pci_address or self.pf_address)
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """The GUIDs as numbers, from and to."""
+        return [(_number(guid), _number(guid)) for guid in self.guids] or [(self.first, self.last)]
+
     def of(self, index: int) -> str | None:
         """The GUID of a VF; None: the pool has none for it."""
         if self.guids:
@@ -98,12 +109,11 @@ class GuidPools:
     fault: str = ""
     """Why it cannot be used; then there is no pool."""
 
-    def of_pf(self, address: PciAddress, mac: str) -> GuidPool | None:
-        """The pool of a PF, by its PCI address or the hardware address of its netdev."""
+    def of_pf(self, address: PciAddress, mac: str) -> tuple[GuidPool, ...]:
+        """The pools that name a PF, by its PCI address or the hardware address of its netdev: one, in a sound file."""
         names = {mac.lower(), guid_of_address(mac)}
-        return next(
-            (pool for pool in self.pools if pool.pci_address == address or (pool.pf_address in names)),
-            None,
+        return tuple(
+            pool for pool in self.pools if pool.pci_address == address or (pool.pf_address and pool.pf_address in names)
         )
 
 
@@ -113,8 +123,10 @@ def parse_pools(text: str) -> GuidPools:
         entries = json.loads(text)
         if not isinstance(entries, list):
             raise ValueError("a list is expected")
-        return GuidPools(tuple(_pool(entry, f"[{at}]") for at, entry in enumerate(entries)))
-    except (ValueError, RequestError) as error:
+        pools = tuple(_pool(entry, f"[{at}]") for at, entry in enumerate(entries))
+        _tell_apart(pools)
+        return GuidPools(pools)
+    except (ValueError, RequestError, RecursionError) as error:
         return GuidPools(fault=str(error))
 
 
@@ -131,8 +143,6 @@ def _pool(entry: Any, at: str) -> GuidPool:
         if not isinstance(found["guids"], list):
             raise ValueError(f"{at}.guids: a list is expected")
         guids = tuple(_guid(guid, f"{at}.guids[{place}]") for place, guid in enumerate(found["guids"]))
-        if len(set(guids)) != len(guids):
-            raise ValueError(f"{at}.guids: one of them is there twice")
         return GuidPool(address, normal_guid(named) or named, guids)
     limits = found["guidsRange"]
     if not isinstance(limits, Mapping):
@@ -141,6 +151,15 @@ def _pool(entry: Any, at: str) -> GuidPool:
     if last < first:
         raise ValueError(f"{at}.guidsRange: its end comes before its start")
     return GuidPool(address, normal_guid(named) or named, first=first, last=last)
+
+
+def _tell_apart(pools: Sequence[GuidPool]) -> None:
+    """Raises ValueError for a GUID that is given twice: no two ports of a fabric may have the same."""
+    spans = sorted((*span, pool.at) for pool in pools for span in pool.spans)
+    for (_, end, one), (first, _, other) in pairwise(spans):
+        if first <= end:
+            where = f"the pool of {one}" if one == other else f"the pools of {one} and {other}"
+            raise ValueError(f"{_text(first)} is there twice, in {where}")
 
 
 def _guid(value: Any, at: str) -> str:

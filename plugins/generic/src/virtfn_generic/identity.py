@@ -2,19 +2,21 @@
 
 A driver learns of either only when it takes the VF. So both are set before, and a VF that has its driver already and
 works with no GUID is taken from it and given back: that costs its traffic, and is said. A VF that is in a pod (its
-netdev and RDMA device are in another network namespace) or in a VM is never touched; what a CNI set there is the pod's.
+netdev is in another network namespace, and in the RDMA mode `exclusive` its RDMA device too) or in a VM is never
+touched; what a CNI set there is the pod's.
 
-An InfiniBand VF is made with its port's link held down. `auto` lets it follow the PF's port, which the existing
-operators call the policy `Follow`.
+An InfiniBand VF is made with its port's link held down. `auto` lets it follow the PF's port: the same field of the
+VF's port in firmware that MLNX_OFED shows as the policy `Follow` (ib_virt.c of the kernel's mlx5_ib, sriov_sysfs.c of
+OFED's mlx5_core). It is the PF's to keep, whatever driver takes the VF.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from virtfn.model import LinkType, Pf, Step, Vf, VfBaseline, VfGroup, VfSettings, steps
-from virtfn.model.guids import GuidPools, derived_guid, guid_of_address, is_set, normal_guid
+from virtfn.model.guids import POOL_FILE, GuidPools, derived_guid, guid_of_address, is_set, normal_guid
 from virtfn.model.inventory import UNSET_MAC
 
 _FOLLOW = "auto"
@@ -83,10 +85,16 @@ def wanted_guid(pf: Pf, index: int, pools: GuidPools | None) -> str | None:
     if pf.netdev is None:
         return None
     if pools is not None:
-        pool = pools.of_pf(pf.address, pf.netdev.mac)
-        return pool.of(index) if pool is not None else None
-    parent = guid_of_address(pf.netdev.mac) or normal_guid(pf.rdma.node_guid if pf.rdma else None)
+        return next((pool.of(index) for pool in pools.of_pf(pf.address, pf.netdev.mac)), None)
+    parent = _guid_of(pf)
     return derived_guid(parent, index) if parent is not None else None
+
+
+def _guid_of(pf: Pf) -> str | None:
+    """Of its port, or else of its RDMA device; None: it has none."""
+    port = guid_of_address(pf.netdev.mac) if pf.netdev is not None else None
+    device = normal_guid(pf.rdma.node_guid) if pf.rdma is not None else None
+    return next((guid for guid in (port, device) if is_set(guid)), None)
 
 
 def plan_new(pf: Pf, index: int, vf: Vf | None, pools: GuidPools | None) -> tuple[Step, ...]:
@@ -105,21 +113,23 @@ def plan_new(pf: Pf, index: int, vf: Vf | None, pools: GuidPools | None) -> tupl
 
 
 def plan_existing(pf: Pf, vf: Vf, pools: GuidPools | None) -> Identity:
-    """An InfiniBand VF that stays on its driver."""
+    """An InfiniBand VF that stays on its driver. Kernels before 5.5 do not tell what its PF keeps, only its device."""
     settings = vf.settings
-    visible = vf.netdev is not None or vf.rdma is not None
-    if settings is None or settings.node_guid is None or not (visible or vf.in_userspace):
-        return Identity()  # the driver knows no GUIDs, or the VF is in a pod
+    seen = vf.rdma.node_guid if vf.rdma is not None else None
+    if settings is None or (settings.node_guid is None and seen is None):
+        return Identity()  # the driver knows no GUIDs
+    kept = settings if settings.node_guid is not None else replace(settings, node_guid=seen, port_guid=seen)
+    if vf.netdev is None and not vf.in_userspace and (vf.rdma is None or is_set(kept.node_guid)):
+        return Identity()  # the VF is in a pod
     follow = (_follow(pf, vf.index),) if settings.link_state == _DOWN else ()
     guid = wanted_guid(pf, vf.index, pools)
     if guid is None:
         return Identity(follow)
     given = pools is not None
     if vf.in_userspace:  # a VM may have it: a GUID that it works with is not taken from it
-        lacking = not is_set(settings.node_guid)
+        lacking = not is_set(kept.node_guid)
         return Identity((_set_guid(pf, vf.index, guid, given=given), *follow) if lacking else follow)
-    setting = (_set_guid(pf, vf.index, guid, given=given),) if _lacks(settings, guid, given=given) else ()
-    seen = vf.rdma.node_guid if vf.rdma is not None else None
+    setting = (_set_guid(pf, vf.index, guid, given=given),) if _lacks(kept, guid, given=given) else ()
     if setting:
         stale = f"its driver learns of GUID {guid} when it takes the VF anew"
     elif seen is not None and (not is_set(seen) or (given and normal_guid(seen) != guid)):
@@ -166,16 +176,22 @@ def plan_release(pf: Pf, index: int, vf: Vf | None, was: VfBaseline, *, why: str
     return found
 
 
-def pool_fault(pf: Pf, count: int, pools: GuidPools | None) -> tuple[str, str] | None:
-    """Why the administrator's pools have no GUID for each of the PF's VFs, and what to do; None: they have."""
-    if pools is None or pf.netdev is None or not is_infiniband(pf):
+def guid_fault(pf: Pf, count: int, pools: GuidPools | None) -> tuple[str, str] | None:
+    """Why there is no GUID for each of the PF's VFs, and what to do; None: there is."""
+    if pf.netdev is None or not is_infiniband(pf) or not count:
         return None
+    if pools is None:
+        missing = "it has no GUID, so that none can be made for its VFs"
+        return None if _guid_of(pf) is not None else (missing, f"give them in {POOL_FILE}")
     if pools.fault:
         return f"the pools of GUIDs cannot be used: {pools.fault}", "put the file right, or take it away"
-    pool = pools.of_pf(pf.address, pf.netdev.mac)
-    if pool is None:
+    named = pools.of_pf(pf.address, pf.netdev.mac)
+    if not named:
         return "the pools of GUIDs do not name this PF", "add it, or take the file away: GUIDs are then made up"
-    lacking = [index for index in range(count) if pool.of(index) is None]
+    if len(named) > 1:
+        found = " and ".join(pool.at for pool in named)
+        return f"there are {len(named)} pools of GUIDs for it, by {found}", "leave one of them"
+    lacking = [index for index in range(count) if named[0].of(index) is None]
     if lacking:
         return f"its pool has no GUID for VF {lacking[0]}", f"give it {count} GUIDs, or ask for fewer VFs"
     return None

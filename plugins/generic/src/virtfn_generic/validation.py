@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from virtfn.model import DesiredPf, EswitchMode, LinkType, Pf, Platform, Problem
-from virtfn_generic.identity import pool_fault
+from virtfn_generic.identity import guid_fault
 
 
 def problems_of(pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
@@ -21,7 +21,7 @@ def problems_of(pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
                 reason="UnsupportedSetting",
             )
         )
-    if wrong := pool_fault(pf, want.num_vfs, platform.guid_pools):
+    if wrong := guid_fault(pf, want.num_vfs, platform.guid_pools):
         found.append(
             Problem(object=pf.label, field="linkType", message=wrong[0], hint=wrong[1], reason="UnsupportedSetting")
         )
