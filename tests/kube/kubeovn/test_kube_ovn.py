@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,11 @@ def test_the_pages_kustomization_has_its_images(server: ApiServer, tmp_path: Pat
     mine.mkdir()
     (mine / "kustomization.yaml").write_text(text, encoding="utf-8")
     things = render(server.assets.kubectl, mine)
+    assert Counter(thing["kind"] for thing in things) == {
+        "ServiceAccount": 3, "ClusterRole": 1, "ClusterRoleBinding": 1, "Role": 3, "RoleBinding": 3,
+        "NetworkPolicy": 2, "Deployment": 1, "DaemonSet": 2,
+    }, "no webhook, no SriovOperatorConfig"  # fmt: skip
+    assert not [thing for thing in things if "cni" in thing["metadata"]["name"]]
     assert {thing["metadata"].get("namespace", NAMESPACE) for thing in things} == {NAMESPACE}
     images = {
         container["image"]
