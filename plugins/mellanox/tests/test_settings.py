@@ -73,7 +73,7 @@ def test_marks_arrays_and_values_in_different_forms() -> None:
     table = parse_table(CONNECTX_4_LX)
     assert table["SRIOV_EN"] == Setting(default=False, current=True, next=True)
     assert table["NUM_OF_VFS"] == Setting(default=8, current=16, next=32)
-    assert table["NUM_OF_PF"] == Setting(default=2, current=2, next=2)
+    assert table["NUM_OF_PF"] == Setting(default=2, current=2, next=2, read_only=True)
     assert table["PCI_ATOMIC_MODE"].current is None
     assert table["PCI_ATOMIC_MODE"].next == "PCI_ATOMIC_DISABLED_EXT_ATOMIC_ENABLED"
     assert table["HOST_CHAINING_DESCRIPTORS"].next == "Array[0..7]"
@@ -127,6 +127,21 @@ def test_cells_that_stand_close(row: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "*        A_NAME_OF_MORE_CHARACTERS_THAN_ITS_COLUMN_HASArray[0..7]     Array[0..7]     Array[0..7]     ",
+        " RO     A_NAME_OF_MORE_CHARACTERS_THAN_ITS_COLUMN_HAS8                   16                   N/A          ",
+        "*RO     A_NAME_OF_MORE_CHARACTERS_THAN_ITS_COLUMN_HASWORD(1)             N/A                  16           ",
+        "        A_NAME_WITH_A_VALUE_OF_TWO_WORDS            one two(1)           one(1)               one(1)       ",
+        "        A_NAME                                      0                    -E- value is out of range",
+    ],
+)
+def test_a_row_that_does_not_add_up_is_left_out(row: str) -> None:
+    text = f"Configurations:  Default Current Next Boot\n{row}\n         NUM_OF_VFS     8      8       16\n"
+    assert parse_table(text) == {"NUM_OF_VFS": Setting(default=8, current=8, next=16)}
+
+
 def test_odd_lines_are_passed_over_and_what_follows_is_read() -> None:
     odd = "-W- something new\nwrite counter to semaphore: Operation not permitted\n"
     text = odd + CONNECTX_5.replace(
@@ -165,6 +180,12 @@ def test_the_simulated_tool_prints_what_is_read_in_every_version(version: str) -
         assert {name: row.next for name, row in table.items()} == card.firmware.next
         assert {name: row.current for name, row in table.items()} == card.firmware.current
         assert {name: row.default for name, row in table.items()} == card.firmware.default
+        one = parse_table(host.firmware_tool(("mstconfig", "-d", card.pf(), "q")).stdout)
+        assert one == {name: Setting(next=value) for name, value in card.firmware.next.items()}
+        if version >= "4.31":
+            said = host.firmware_tool(("mstconfig", "-e", "-d", card.pf(), "-j", "/dev/stderr", "q"))
+            assert said.stdout == "Query output saved to /dev/stderr successfully\n"
+            assert parse_json(said.stderr) == table
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
@@ -200,7 +221,7 @@ def test_json(around: tuple[str, str]) -> None:
     assert table["NUM_OF_VFS"] == Setting(default=8, current=12, next=16)
     assert table["SRIOV_EN"] == Setting(next=True)
     assert table["LINK_TYPE_P1"] == Setting(next="ETH")
-    assert table["ROCE_CONTROL"] == Setting(next=148, current="DEVICE_DEFAULT")
+    assert table["ROCE_CONTROL"] == Setting(next=148, current="DEVICE_DEFAULT", read_only=True)
     assert "NONSENSE" not in table
 
 
@@ -220,6 +241,11 @@ def test_complaints() -> None:
     partly = "-E- Failed to query some of the TLVs:\n    Failed to query the default values of:\n    NV_X\n-I- done\n"
     assert errors_of(partly) == ("Failed to query some of the TLVs: Failed to query the default values of: NV_X",)
     assert errors_of(CONNECTX_4_LX) == ()
+    twice = "-E- Failed to open the device\n-E- Failed to open the device\n-E- \n"
+    assert errors_of(twice) == ("Failed to open the device",)
+    cut_short = "        A_NAME          0             -E- value is out of range\n\n"
+    assert errors_of(cut_short) == ("value is out of range",)
+    assert errors_of("Name:           MCX556A-E-CAT_Ax  \n") == ()
 
 
 @pytest.mark.parametrize(

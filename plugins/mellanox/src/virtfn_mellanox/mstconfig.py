@@ -1,7 +1,9 @@
 """Running `mstconfig`: which version there is, what it reads of a card, what it sets, and what its complaints mean.
 
-Complaints come on standard output, with exit code 3 (seen with 4.21; in the source up to 4.36). The JSON form goes to a
-file; standard error is one, and the tool leaves it empty otherwise, so that no file has to be made and removed.
+Complaints come on standard output, with exit code 3 (in all versions from 4.15 to 4.36). The JSON form goes to a file,
+which the tool reads again while it runs; standard error is one here, and the tool leaves it empty otherwise, so that no
+file has to be made and removed. Where that does not work (a host without /proc, something written in between) the
+table is read.
 """
 
 from __future__ import annotations
@@ -26,18 +28,29 @@ JSON_SINCE: Final[Version] = (4, 31)
 Ask = Callable[[Sequence[str], str], CommandResult]
 """Runs a program for a device, whose address is the second argument. Raises `CommandFailed`."""
 
+_MOST_SAID: Final = 300
+"""Characters: the names of a card's settings may be hundreds."""
+
+_NEEDED: Final = "NUM_OF_VFS"
+"""The setting for which all of this is done."""
 _VERSION = re.compile(rf"{PACKAGE} (\d+(?:\.\d+)+)")
 
+READ_ONLY: Final = "this setting belongs to another host or to the card's own processor"
+_AT_WORK: Final = "another firmware tool is at work on the card"
+_NO_CARD: Final = "is the card in order? Under kernel lockdown the tool cannot open it either"
 _HINTS: Final[Mapping[str, str]] = {
-    "Failed to open the device": "is the card in order? Under kernel lockdown the tool cannot open it either",
+    "Failed to open the device": _NO_CARD,
+    "Failed to identify the device": _NO_CARD,
+    "Unsupported device": f"a newer {PACKAGE} may know the card",
     "check if NV access registers are supported": "seen after a change of BlueField's mode: it takes a power cycle",
+    "HW access is disabled": "the card is closed to this host, or its firmware is too old for the tool",
     "Livefish": "the card runs without firmware: burn it anew",
-    "ICMD semaphore": "another firmware tool is at work on the card",
-    "Register access failed, device is busy": "another firmware tool is at work on the card",
+    "emaphore": f"{_AT_WORK}, or one was killed: `{TOOL} -d <device> clear_semaphore` helps then",
+    "busy": _AT_WORK,
     "debug token": "the card's firmware is locked by its vendor",
     "larger than maximum allowed": "ask for fewer VFs",
     "Illegal constraint": "the firmware has no room for it beside its other settings: ask for fewer VFs",
-    "Read only": "this setting belongs to another host or to the card's own processor",
+    "Read only": READ_ONLY,
 }
 """What a complaint means, by a part of its text."""
 
@@ -75,15 +88,23 @@ def _read(ask: Ask, function: str, version: Version | None) -> Settings:
     if version is not None and version >= JSON_SINCE:
         result = ask((TOOL, "-e", "-d", function, "-j", "/dev/stderr", "q"), function)
         try:
-            return parse_json(result.stderr)
+            return _whole(function, result, parse_json(result.stderr))
         except Unreadable as error:
-            if errors_of(result.stdout):
+            said = errors_of(result.stdout)
+            if said and not said[0].startswith("invalid argument"):  # an older tool took the place of the newer one
                 raise _failed(function, result) from error
     result = ask((TOOL, "-e", "-d", function, "q"), function)
     try:
-        return parse_table(result.stdout)  # a table is good even if the tool then says what it could not read
+        return _whole(function, result, parse_table(result.stdout))
     except Unreadable as error:
         raise _failed(function, result, wrong=str(error)) from error
+
+
+def _whole(function: str, result: CommandResult, seen: Settings) -> Settings:
+    """What was read is good even if the tool then says what it could not read; but not if that is what matters."""
+    if _NEEDED not in seen and (result.code != 0 or errors_of(result.stdout)):
+        raise _failed(function, result, wrong=f"it ended before {_NEEDED}")
+    return seen
 
 
 def write_settings(ask: Ask, function: PciAddress, values: Mapping[str, Value]) -> str:
@@ -100,8 +121,8 @@ def write_settings(ask: Ask, function: PciAddress, values: Mapping[str, Value]) 
 
 
 def _failed(function: str, result: CommandResult, *, wrong: str = "") -> CommandFailed:
-    said = " ".join(errors_of(result.stdout)) or result.stderr.strip().partition("\n")[0][:200]
-    said = said or wrong or "it said nothing"
+    said = " ".join(errors_of(result.stdout)) or result.stderr.strip().partition("\n")[0]
+    said = said[:_MOST_SAID] or wrong or "it said nothing"
     hint = next((hint for part, hint in _HINTS.items() if part in said), "")
     what = f"{function}: {TOOL} failed ({said}; exit code {result.code}"
     return CommandFailed(

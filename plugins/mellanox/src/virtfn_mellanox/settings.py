@@ -1,9 +1,11 @@
 """What `mstconfig query` prints, as values: its table in all the widths it ever had, and its JSON.
 
 The table is for people. Its columns changed their width at least five times (mstflint 4.10 to 4.36), a value that is
-wider than its column stands close to the next one (up to 4.11 of 16 and more characters, up to 4.25 of exactly 16), a
-column is left out when the firmware cannot tell it, and marks (`*`, `RO`) stand before a name. So nothing here goes by
-offsets: cells are what stands between white space, and what has a bracket ends with it.
+wider than its column stands close to the next one (up to 4.11 of 16 and more characters, up to 4.25 of exactly 16), and
+so does the first one after a name that is (36 characters up to 4.21, then 44, then 48). A column is left out when the
+firmware cannot tell it, and marks (`*`, `RO`) stand before a name. So nothing here goes by offsets: cells are what
+stands between white space, and what has a bracket ends with it. A row that does not add up is left out: all names that
+matter here are short.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ class Setting:
     """From the next reset on."""
     current: Value | None = None
     default: Value | None = None
+    read_only: bool = False
+    """The firmware lets nobody on this host change it. Told from 4.26 on; 4.25 leaves such settings out."""
 
 
 Settings = Mapping[str, Setting]
@@ -38,7 +42,7 @@ class Unreadable(ValueError):
 _HEADER = re.compile(r"^\s*Configurations:(.*)$")
 _COLUMNS = {"Default": "default", "Current": "current", "Next Boot": "next"}
 _COLUMN = re.compile("|".join(_COLUMNS))
-_ROW = re.compile(r"^\*?\s*(?:RO\s+)?\s*([A-Za-z_][A-Za-z0-9_]*(?:\[\d+\])?)\s+(\S.*)$")
+_ROW = re.compile(r"^\*?\s*(RO\s+)?+([A-Za-z_][A-Za-z0-9_]*(?:\[\d+\])?)\s+(\S.*)$")
 _CELL = re.compile(r"[^\s()]+\([^\s()]*\)|[^\s()]+")
 _WORD = re.compile(r"(.+)\((?:0x[0-9a-fA-F]+|\d+)\)")
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
@@ -72,10 +76,11 @@ def _row(line: str, columns: tuple[str, ...]) -> tuple[str, Setting] | None:
     match = _ROW.match(line)
     if match is None:
         return None
-    cells = _CELL.findall(match[2])
+    cells = _CELL.findall(match[3])
     if len(cells) != len(columns):
         return None
-    return match[1], Setting(**dict(zip(columns, map(_value, cells), strict=True)))
+    values = dict(zip(columns, map(_value, cells), strict=True))
+    return match[2], Setting(**values, read_only=match[1] is not None)
 
 
 def parse_json(text: str) -> Settings:
@@ -99,8 +104,8 @@ def _settings_of(data: Any) -> Iterator[tuple[str, Setting | None]]:
     table = devices[0].get("tlv_configuration") if devices and isinstance(devices[0], Mapping) else None
     for name, row in table.items() if isinstance(table, Mapping) else ():
         if isinstance(row, Mapping):
-            told = {column: _value(row.get(f"{column}_value")) for column in _COLUMNS.values()}
-            yield name, Setting(**told)
+            values = {column: _value(row.get(f"{column}_value")) for column in _COLUMNS.values()}
+            yield name, Setting(**values, read_only=row.get("read_only") is True)
 
 
 def _value(cell: Any) -> Value | None:
@@ -118,18 +123,22 @@ def _value(cell: Any) -> Value | None:
 
 
 def errors_of(text: str) -> tuple[str, ...]:
-    """What the tool complains of: its lines that begin with `-E-`, each with the indented ones below it."""
+    """What the tool complains of, each once: its lines that begin with `-E-`, with the indented ones below them.
+
+    A complaint that cuts a row of the table short stands behind what there is of it.
+    """
     found: list[str] = []
     inside = False
     for line in text.splitlines():
-        if line.startswith("-E-"):
-            found.append(line.removeprefix("-E-").strip())
+        _, mark, rest = (" " + line).partition(" -E-")
+        if mark:
+            found.append(rest.strip())
             inside = True
         elif inside and line[:1] in (" ", "\t") and line.strip():
             found[-1] += f" {line.strip()}"
         else:
             inside = False
-    return tuple(error for error in found if error)
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def told(value: Value | None) -> str:

@@ -1,14 +1,16 @@
 """`mstconfig` on a simulated machine: the program that reads and sets what a card keeps in its firmware.
 
 It prints what the real one prints in the version that it is told to be: the table in its widths, from 4.31 on
-the JSON form as well, and complaints on standard output with exit code 3 (formats from the source of mstflint 4.10 to
-4.36). The settings are those of the card's profile.
+the JSON form as well, and complaints on standard output with exit code 3 (formats from the source of mstflint 4.15 to
+4.36; the printing code of 21 of these versions was compiled, and printed the same bytes). The settings are those of the
+card's profile.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from virtfn.host.api import CommandResult
@@ -35,14 +37,36 @@ _NUMBERS: Final[Mapping[str, int]] = {
 }
 """Numbers of the words that settings have as values; those of one setting differ."""
 
-_WIDTHS: Final[Sequence[tuple[tuple[int, int], int, int, str]]] = (
-    ((4, 36), 48, 33, "  "),
-    ((4, 26), 44, 20, "  "),
-    ((4, 25), 44, 16, "  "),
-    ((4, 22), 44, 16, ""),
-    ((0, 0), 36, 16, ""),
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a version lays out its tables: widths in characters."""
+
+    label: int
+    """Of a label in the lines about the device."""
+    default: int
+    """Of the words over the columns, which are not those of the columns; 0: they stand as the values do."""
+    current: int
+    after: int
+    alone: int
+    """Of the last one if it is the only one."""
+    mark: str
+    """In place of the mark `RO`."""
+    name: int
+    value: int
+    spaced: bool
+    """A space follows every value; otherwise only one that is wider than its column."""
+
+
+_LAYOUTS: Final[Sequence[tuple[tuple[int, int], _Layout]]] = (
+    ((4, 36), _Layout(20, 0, 0, 0, 0, "  ", 48, 33, True)),
+    ((4, 31), _Layout(20, 44, 20, 18, 46, "  ", 44, 20, True)),
+    ((4, 26), _Layout(20, 39, 21, 23, 41, "  ", 44, 20, True)),
+    ((4, 25), _Layout(16, 44, 16, 18, 46, "  ", 44, 16, False)),
+    ((4, 22), _Layout(16, 44, 16, 18, 46, "", 44, 16, False)),
+    ((0, 0), _Layout(16, 36, 16, 18, 38, "", 36, 16, False)),
 )
-"""From which version on: width of a name, of a value, and the place of the mark `RO`."""
+"""From which version on."""
 
 
 def is_write(argv: Sequence[str]) -> bool:
@@ -78,6 +102,10 @@ class NvConfigTool:
         return self._query(argv, card, device)
 
     @property
+    def _layout(self) -> _Layout:
+        return next(layout for since, layout in _LAYOUTS if self._number >= since)
+
+    @property
     def _number(self) -> tuple[int, int]:
         first, second = self.version.split(".")[:2]
         return int(first), int(second)
@@ -86,54 +114,63 @@ class NvConfigTool:
 
     def _query(self, argv: tuple[str, ...], card: Card, device: str) -> CommandResult:
         if "-j" in argv:
-            text = json.dumps(self._as_json(card, device), indent=1) + "\n"
-            if argv[argv.index("-j") + 1] != "/dev/stderr":
+            text = json.dumps(self._as_json(card, device, extended="-e" in argv), indent="\t", sort_keys=True) + "\n"
+            path = argv[argv.index("-j") + 1]
+            if path != "/dev/stderr":
                 raise NotImplementedError("only standard error is a file here")
-            return CommandResult(argv, 0, "", text)
-        return CommandResult(argv, 0, self._table(card, device, extended="-e" in argv), "")
+            return CommandResult(argv, 0, f"Query output saved to {path} successfully\n", text)
+        firmware, extended = card.firmware, "-e" in argv
+        columns = [firmware.default, firmware.current, firmware.next] if extended else [firmware.next]
+        rows = {name: [told.get(name) for told in columns] for name in firmware.next}
+        text = self._table(card, device, rows)
+        if any(row[-1] != cell for row in rows.values() for cell in row):
+            text += "The '*' shows parameters with next value different from default/current value.\n"
+        return CommandResult(argv, 0, text, "")
 
-    def _table(self, card: Card, device: str, *, extended: bool) -> str:
-        name_width, width, mark = next(row[1:] for row in _WIDTHS if self._number >= row[0])
-        columns = ["Default", "Current", "Next Boot"] if extended else ["Next Boot"]
-        firmware = card.firmware
-        lines = [
-            "",
-            "Device #1:",
-            "----------",
-            "",
-            f"{'Device type:':<20}{card.profile.name:<20}",
-            f"{'Name:':<20}{'N/A':<20}",
-            f"{'Description:':<20}{card.profile.product:<20}",
-            f"{'Device:':<20}{device:<20}",
-            "",
-            "Configurations:" + "".join(f"{column:>{width}}" for column in columns),
-        ]
-        differing = False
-        for name in firmware.next:
-            default, current, after = (told.get(name) for told in (firmware.default, firmware.current, firmware.next))
-            differs = extended and (after != default or after != current)
-            differing |= differs
-            cells = [_cell(value) for value in ([default, current, after] if extended else [after])]
-            star = "*" if differs else " "
-            row = f"{star}{mark}{' ' * (8 - len(mark))}{name:<{name_width}}"
-            lines.append(row + "".join(_padded(cell, width, self._number) for cell in cells))
-        if differing:
-            lines.append("The '*' shows parameters with next value different from default/current value.")
+    def _table(
+        self, card: Card, device: str, rows: Mapping[str, Sequence[Setting | None]], new: Sequence[Setting] = ()
+    ) -> str:
+        layout = self._layout
+        about = {
+            "Device type:": card.profile.name,
+            "Name:": "N/A",
+            "Description:": card.profile.product,
+            "Device:": device,
+        }
+        width = layout.label
+        lines = ["", "Device #1:", "----------", "", *(f"{key:<{width}}{told:<{width}}" for key, told in about.items())]
+        lines += ["", self._header(extended=any(len(row) > 1 for row in rows.values()), new=bool(new))]
+        for number, (name, row) in enumerate(rows.items()):
+            star = "*" if any(cell != row[-1] for cell in row) else " "
+            cells = [_cell(value) for value in (*row, *new[number : number + 1])]
+            last = f"{cells.pop():<{layout.value}}"
+            before = star + layout.mark + " " * (5 if layout.mark else 8)
+            lines.append(f"{before}{name:<{layout.name}}" + "".join(map(self._padded, cells)) + last)
         return "\n".join(lines) + "\n"
 
+    def _header(self, *, extended: bool, new: bool) -> str:
+        layout, columns = self._layout, ("Default", "Current", "Next Boot") if extended else ("Next Boot",)
+        if not layout.default:
+            words = [f"{word:<{layout.value}}" for word in (*columns, *(["New"] if new else []))]
+            return f"{'Configurations:':<{layout.name + 8}}" + " ".join(words)
+        widths = (layout.default, layout.current, layout.after) if extended else (layout.alone,)
+        words = [f"{word:>{width}}" for word, width in zip(columns, widths, strict=True)]
+        return f"{'Configurations:':<{layout.label}}" + "".join(words) + ("       New" if new else "")
+
+    def _padded(self, cell: str) -> str:
+        """A value and what is between it and the next one."""
+        text = f"{cell:<{self._layout.value}}"
+        return text + " " if self._layout.spaced or len(text) > self._layout.value else text
+
     @staticmethod
-    def _as_json(card: Card, device: str) -> dict[str, object]:
-        firmware = card.firmware
-        rows = {
-            name: {
-                "read_only": False,
-                "next_value": _json_cell(firmware.next.get(name)),
-                "modified": firmware.next.get(name) != firmware.current.get(name),
-                "default_value": _json_cell(firmware.default.get(name)),
-                "current_value": _json_cell(firmware.current.get(name)),
-            }
-            for name in firmware.next
-        }
+    def _as_json(card: Card, device: str, *, extended: bool) -> dict[str, object]:
+        rows: dict[str, dict[str, object]] = {}
+        for name, after in card.firmware.next.items():
+            rows[name] = {"read_only": False, "next_value": _json_cell(after)}
+            if extended:
+                default, current = card.firmware.default.get(name), card.firmware.current.get(name)
+                rows[name] |= {"default_value": _json_cell(default), "current_value": _json_cell(current)}
+                rows[name]["modified"] = default != after or current != after
         about = {"device_type": card.profile.name, "name": "N/A", "description": card.profile.product, "device": device}
         return {"Device #1": about | {"tlv_configuration": rows}}
 
@@ -153,7 +190,9 @@ class NvConfigTool:
             wanted[name] = _parsed(text, known)
             if name == NUM_OF_VFS and int(wanted[name]) > MOST_VFS:
                 return _complaint(argv, f"Parameter {name}' value is larger than maximum allowed {MOST_VFS}")
-        said = "\n Apply new Configuration? (y/n) [n] : y\nApplying... "
+        new, after = list(wanted.values()), {name: [card.firmware.next[name]] for name in wanted}
+        said = self._table(card, argv[argv.index("-d") + 1], after, new)
+        said += "\n Apply new Configuration? (y/n) [n] : y\nApplying... "
         if card.firmware.refuses:
             return CommandResult(argv, _FAILED, f"{said}Failed!\n-E- {card.firmware.refuses}\n", "")
         card.firmware.next.update(wanted)
@@ -176,13 +215,6 @@ def _cell(value: Setting | None) -> str:
 
 def _json_cell(value: Setting | None) -> int | str:
     return value if isinstance(value, int) and not isinstance(value, bool) else _cell(value)
-
-
-def _padded(cell: str, width: int, version: tuple[int, int]) -> str:
-    """A cell; one that is too wide has a space after it in most versions."""
-    if version >= (4, 26):
-        return f"{cell:<{width}}" + " " * (len(cell) >= width)
-    return f"{cell:<{width}}" + " " * (version >= (4, 12) and len(cell) > width)
 
 
 def _parsed(text: str, known: Setting) -> Setting:
