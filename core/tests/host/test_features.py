@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,14 +82,45 @@ def test_naming(host: FakeHost, machine: Machine) -> None:
     machine.set_eswitch_mode(PF, EswitchMode.SWITCHDEV)
     assert machine.name_representors(PF, {0: "p0_0", 1: "p0_1"}) == ()
     assert [vf.representor for vf in machine.pf(PF).vfs] == ["p0_0", "p0_1"]
-    with pytest.raises(KernelRefused, match="cannot rename p0_0 to p1"):
-        machine.name_representors(PF, {0: "p1"})
     host.kernel.links.set_link(host.kernel.links.link("p0_0").ifindex, up=True)
     assert machine.name_representors(PF, {0: "new", 1: "p0_1"}) == ("p0_0, that of VF 0, is in use and keeps its name",)
-    fault = host.fail("rename *", lie=True)
-    with pytest.raises(KernelRefused, match="cannot rename p0_1"):
+    host.fail("rename *", lie=True, times=1)
+    with pytest.raises(NotEffective, match="cannot rename p0_1 to new"):
         machine.name_representors(PF, {1: "new"})
-    fault.clear()
+    host.fail("rename *", error=errno.EINVAL, times=1)
+    with pytest.raises(KernelRefused, match="cannot rename p0_1 to new"):
+        machine.name_representors(PF, {1: "new"})
+
+
+@pytest.fixture
+def representors(host: FakeHost, machine: Machine) -> Callable[[], list[str | None]]:
+    """Of three VFs, called p0_0 to p0_2; their names at present."""
+    host.add_card("connectx-6dx", address="0000:3b:00", names=["p0", "p1"], up=True)
+    machine.set_num_vfs(PF, 3, probe=False)
+    machine.set_eswitch_mode(PF, EswitchMode.SWITCHDEV)
+    assert machine.name_representors(PF, {index: f"p0_{index}" for index in range(3)}) == ()
+    return lambda: [vf.representor for vf in machine.pf(PF).vfs]
+
+
+def test_a_name_that_somebody_else_has_stays_there(
+    machine: Machine, representors: Callable[[], list[str | None]]
+) -> None:
+    kept = machine.name_representors(PF, {0: "p1", 1: "p0_0", 2: "eth9"})
+    assert kept == (
+        "p0_0, that of VF 0, keeps its name, as another netdev has p1",
+        "p0_1, that of VF 1, keeps its name, as another netdev has p0_0",
+    )
+    assert representors() == ["p0_0", "p0_1", "eth9"]
+
+
+@pytest.mark.parametrize(
+    "wanted", [["p0_1", "p0_2", "p0_3"], ["p0_1", "p0_2", "p0_0"], ["p0_1", "p0_0", "p0_2"], ["p0_2", "eth9", "p0_0"]]
+)
+def test_names_that_change_hands(
+    machine: Machine, representors: Callable[[], list[str | None]], wanted: list[str]
+) -> None:
+    assert machine.name_representors(PF, dict(enumerate(wanted))) == ()
+    assert representors() == wanted
 
 
 # --- offload and inline mode ------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from virtfn.host.kernel import LinkInfo
 from virtfn.host.owned_files import OwnedFiles
 from virtfn.host.reader import TC_OFFLOAD, Reader
 from virtfn.host.refusals import host_error
+from virtfn.host.representor_names import rename_representors
 from virtfn.host.representors import keeps_name, representors_of
 from virtfn.model import EswitchMode, PciAddress
 
@@ -139,28 +140,30 @@ class Features(Reader):
             why=f"the representors of {len(names)} VFs (netdevs with the PF's phys_switch_id and a phys_port_name)",
             device=str(pf),
         )
-        found = present()
-        kept = []
+        found, kept, wanted = present(), [], {}
         for index, name in sorted(names.items()):
             link = found.get(index)
             if link is None or link.name == name:
                 continue
             if keeps_name(link):
                 kept.append(f"{link.name}, that of VF {index}, is in use and keeps its name")
-                continue
-            self._rename(pf, link, name)
-        return tuple(kept)
+            else:
+                wanted[index] = (link, name)
+        return (*kept, *self._rename(pf, wanted)) if wanted else tuple(kept)
 
-    def _rename(self, pf: PciAddress, link: LinkInfo, name: str) -> None:
-        what = f"cannot rename {link.name} to {name}"
-        _say(pf, "%s to be called %s", link.name, name)
+    def _rename(self, pf: PciAddress, wanted: Mapping[int, tuple[LinkInfo, str]]) -> tuple[str, ...]:
+        told = ", ".join(f"{link.name} to {name}" for link, name in wanted.values())
+        what = f"cannot rename {told}"
+        _say(pf, "rename %s", told)
         try:
-            self._kernel.links.rename(link.ifindex, name)
-            now = self._kernel.links.link(name)
+            kept = rename_representors(self._kernel.links, wanted)
+            now = {link.ifindex: link.name for link in self._links().values()}
         except OSError as error:
             raise host_error(error, device=str(pf), what=what, present=self.exists(pf)) from error
-        if now.ifindex != link.ifindex:
-            raise NotEffective(f"{pf}: {what} (another netdev has that name)", device=str(pf))
+        done = [now.get(link.ifindex) == name for link, name in wanted.values()].count(True)
+        if done + len(kept) != len(wanted):
+            raise NotEffective(f"{pf}: {what} (not all of them have their names afterwards)", device=str(pf))
+        return kept
 
     def _own_link(self, pf: PciAddress) -> LinkInfo:
         self.require(pf)

@@ -106,7 +106,10 @@ class Links(Protocol):
         ...
 
     def rename(self, ifindex: int, name: str) -> None:
-        """RTM_SETLINK with a new name. OSError: EEXIST another netdev has it, EBUSY an older kernel, and it is up."""
+        """RTM_SETLINK with a new name, which may be an alternative one that it has.
+
+        OSError: EEXIST another netdev has it, EBUSY an older kernel, and it is up.
+        """
         ...
 
     def set_vf(self, ifindex: int, index: int, settings: Mapping[str, Any]) -> None:

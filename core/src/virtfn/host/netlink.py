@@ -20,7 +20,7 @@ from virtfn.host.package_parts import parts_of
 with parts_of("pyroute2"):
     from pyroute2.netlink import CTRL_CMD_GETFAMILY, GENL_ID_CTRL, ctrlmsg, genlmsg, nla, nlmsg
     from pyroute2.netlink.devlink import DEVLINK_NAMES, devlinkcmd
-    from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_SETLINK
+    from pyroute2.netlink.rtnl import RTM_DELLINKPROP, RTM_GETLINK, RTM_SETLINK
 
 Attributes = Sequence[tuple[str, Any]]
 
@@ -37,8 +37,12 @@ class LinkMessage(nlmsg):  # type: ignore[misc]
         (4, "IFLA_MTU", "uint32"),
         (22, "IFLA_VFINFO_LIST", "vf_list"),
         (29, "IFLA_EXT_MASK", "uint32"),
+        (52, "IFLA_PROP_LIST", "prop_list"),
         (53, "IFLA_ALT_IFNAME", "asciiz"),
     )
+
+    class prop_list(nla):  # type: ignore[misc]
+        nla_map = ((53, "IFLA_ALT_IFNAME", "asciiz"),)
 
     class vf_list(nla):  # type: ignore[misc]
         nla_map = ((1, "IFLA_VF_INFO", "vf_info"),)
@@ -117,6 +121,14 @@ def change_link(message: LinkMessage) -> None:
     """RTM_SETLINK. The kernel works through the attributes, and stops at the first that it refuses."""
     with NetlinkSocket(socket.NETLINK_ROUTE) as route:
         route.request(message, kind=RTM_SETLINK, decode=bytes)
+
+
+def drop_alt_name(index: int, name: str) -> None:
+    """RTM_DELLINKPROP of an alternative name."""
+    names = {"attrs": [("IFLA_ALT_IFNAME", name)]}
+    with NetlinkSocket(socket.NETLINK_ROUTE) as route:
+        message = link_message(index, attributes=[("IFLA_PROP_LIST", names)])
+        route.request(message, kind=RTM_DELLINKPROP, decode=bytes)
 
 
 class VdpaMessage(genlmsg):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from virtfn.host.bridge_reader import read_open_vswitch
 from virtfn.host.kernel import ARPHRD_ETHER, ARPHRD_INFINIBAND, Kernel, LinkInfo
 from virtfn.host.owned_files import read_owned, udev_keeps_rules
 from virtfn.host.rdma import guid_pools, rdma_device, rdma_facts
-from virtfn.host.representors import is_uplink_port, is_vf_port, keeps_name, representors_of
+from virtfn.host.representors import is_uplink_port, is_vf_port, keeps_name, representors_of, taken_names
 from virtfn.host.seldom import Answers
 from virtfn.host.vdpa_devices import VdpaReader, VdpaView
 from virtfn.model import LinkType, Netdev, PciAddress, PciId, Pf, Platform, Vf, VfSettings
@@ -319,6 +319,7 @@ class Reader:
             drivers_autoprobe=None if autoprobe is None else bool(autoprobe),
             vf_id=PciId(ident.vendor, f"{vf_device:04x}") if vf_device is not None else None,
             eswitch_mode=mode,
+            taken_names=taken_names(uplink, links) if uplink is not None and mode is not None else (),
             inline_mode=self._inline_mode(handle) if mode is not None else None,
             numa_node=self._number(address, "numa_node"),
             iommu_group=self._iommu_group(address),

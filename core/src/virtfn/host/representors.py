@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from virtfn.host.kernel import LinkInfo
+from virtfn.model.functions import representor_bases
 
 _UPLINK_PORT = re.compile(r"(?:c\d+)?p(\d+)(?:s\d+)?")
 _VF_PORT = re.compile(r"(c\d+)?pf(\d+)vf(\d+)")
@@ -43,6 +44,19 @@ def representors_of(uplink: LinkInfo, links: Mapping[str, LinkInfo]) -> dict[int
         if match and match[2] == port[1] and link.phys_switch_id == uplink.phys_switch_id:
             (far if match[1] else near)[int(match[3])] = link
     return far | near
+
+
+def taken_names(uplink: LinkInfo, links: Mapping[str, LinkInfo]) -> tuple[str, ...]:
+    """Names such as a PF's representors get that other netdevs have."""
+    own = {link.ifindex: index for index, link in representors_of(uplink, links).items()}
+    bases = representor_bases(uplink.name)
+    found = set()
+    for link in links.values():
+        names, index = {link.name, *link.alt_names}, own.get(link.ifindex)
+        if index is not None:  # its name can be changed; an alternative one gives way to itself only
+            names = {*link.alt_names} - {f"{base}_{index}" for base in bases}
+        found |= {name for name in names if name.startswith(tuple(f"{base}_" for base in bases))}
+    return tuple(sorted(found))
 
 
 def keeps_name(link: LinkInfo) -> bool:

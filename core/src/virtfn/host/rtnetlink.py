@@ -65,10 +65,20 @@ class RtnetlinkLinks:
         )
 
     def rename(self, ifindex: int, name: str) -> None:
-        """RTM_SETLINK with a new name."""
+        """RTM_SETLINK with a new name. The kernel has it free first where udev made it an alternative name of the same.
+
+        OSError: EEXIST another netdev has the name.
+        """
         from virtfn.host import netlink
 
-        netlink.change_link(netlink.link_message(ifindex, attributes=[("IFLA_IFNAME", name)]))
+        request = netlink.link_message(ifindex, attributes=[("IFLA_IFNAME", name)])
+        try:
+            netlink.change_link(request)
+        except OSError as error:
+            if error.errno != errno.EEXIST or self.link(name).ifindex != ifindex:
+                raise
+            netlink.drop_alt_name(ifindex, name)
+            netlink.change_link(request)
 
     def set_vf(self, ifindex: int, index: int, settings: Mapping[str, Any]) -> None:
         """IFLA_VFINFO_LIST of one VF in one message; keys are `VfSettings`' field names, None means "as it is".

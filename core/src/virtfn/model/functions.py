@@ -6,6 +6,9 @@ eswitch mode only.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from virtfn.model import steps
 from virtfn.model.desired import DesiredPf
 from virtfn.model.inventory import EswitchMode, Pf
@@ -13,6 +16,9 @@ from virtfn.model.plan import Step
 
 LONGEST_NAME = 15
 """Characters of an interface's name (IFNAMSIZ without the final zero)."""
+
+_PORT_AT_THE_END = re.compile(r"(?<=\d)np\d+(s\d+)?$")
+"""What udev puts behind the place of a PF: `enp193s0f1np1`."""
 
 
 def wanted_mode(pf: Pf, want: DesiredPf) -> EswitchMode | None:
@@ -99,6 +105,14 @@ def plan_offload(pf: Pf, want: DesiredPf) -> list[Step]:
     return [steps.set_offload(pf, True, why="in switchdev mode no flow is offloaded without it")]
 
 
+def representor_bases(pf_name: str) -> tuple[str, ...]:
+    """What the names of a PF's representors begin with, `_<index>` follows: its name, or less where that is too long.
+
+    The port that is left out is told by the function as well: `enp193s0f1` has one port only.
+    """
+    return tuple(dict.fromkeys((pf_name, _PORT_AT_THE_END.sub("", pf_name))))
+
+
 def representor_names(pf: Pf, want: DesiredPf) -> dict[int, str]:
     """What the representors of a PF's VFs are to be called, by VF index: `<PF>_<index>`; on release as they were.
 
@@ -108,16 +122,43 @@ def representor_names(pf: Pf, want: DesiredPf) -> dict[int, str]:
         return {}
     if want.release:
         return {vf.index: vf.representor for vf in want.vfs if vf.representor is not None}
-    names = {index: f"{pf.netdev.name}_{index}" for index in range(want.num_vfs)}
-    return names if all(len(name) <= LONGEST_NAME for name in names.values()) else {}
+    for base in representor_bases(pf.netdev.name):
+        if len(f"{base}_{want.num_vfs - 1}") <= LONGEST_NAME:
+            return {index: f"{base}_{index}" for index in range(want.num_vfs)}
+    return {}
 
 
-def plan_representors(pf: Pf, want: DesiredPf, count_and_mode: list[Step]) -> list[Step]:
-    """Names of the representors, where they come anew or are called otherwise and nobody uses them."""
+def names_not_free(pf: Pf, want: DesiredPf, *, anew: bool = False) -> dict[int, str]:
+    """Those of the names that another netdev has and goes on having: the representor that was to get it keeps its own.
+
+    :param anew: all representors come anew, so that none of them has a name yet.
+    """
     names = representor_names(pf, want)
-    if not count_and_mode:
-        free = [vf for vf in pf.vfs if vf.representor is not None and not vf.representor_in_use]
-        names = {vf.index: names[vf.index] for vf in free if names.get(vf.index, vf.representor) != vf.representor}
+    now = {} if anew else {vf.index: vf.representor for vf in pf.vfs if vf.representor is not None}
+    staying = {vf.index for vf in pf.vfs if vf.index in now and vf.representor_in_use}
+    found: dict[int, str] = {}
+    while True:
+        held = {*pf.taken_names, *(now[index] for index in staying)}
+        left = {index: name for index, name in names.items() if index not in staying and index not in found}
+        more = {index: name for index, name in left.items() if name in held and now.get(index) != name}
+        if not more:
+            return found
+        found |= more
+        staying |= more.keys() & now.keys()
+
+
+def plan_representors(pf: Pf, want: DesiredPf, count_and_mode: Sequence[Step]) -> list[Step]:
+    """Names of the representors, where they come anew or are called otherwise, and neither they nor the names are used.
+
+    On release what the names were is asked for, and whoever has one of them meanwhile keeps it.
+    """
+    anew = any(step.op in (steps.SET_NUM_VFS, steps.SET_ESWITCH_MODE) for step in count_and_mode)
+    names = representor_names(pf, want)
+    if not want.release:
+        names = {index: name for index, name in names.items() if index not in names_not_free(pf, want, anew=anew)}
+    if not anew:
+        free = {vf.index: vf.representor for vf in pf.vfs if vf.representor and not vf.representor_in_use}
+        names = {index: name for index, name in names.items() if index in free and free[index] != name}
     if not names:
         return []
     why = "before virtfn touched the PF they had these" if want.release else "names that stay the same after a reboot"

@@ -166,6 +166,8 @@ class Pf:
     """Vendor and `sriov_vf_device` of the VFs to come."""
     eswitch_mode: EswitchMode | None = None
     """None: the driver has no eswitch to ask for."""
+    taken_names: tuple[str, ...] = ()
+    """Names such as representors of its VFs get (`functions.representor_bases`) that other netdevs have."""
     inline_mode: str | None = None
     """How much of each packet VFs have to hand to the eswitch by themselves: `none`, `link`, `network`, `transport`."""
     params: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)

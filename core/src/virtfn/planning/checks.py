@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from virtfn.errors import (
     DeviceNotFound,
     NoOwnerError,
+    NotEffective,
     PluginError,
     RequestError,
     TooManyVfs,
     UnsupportedSetting,
     VirtfnError,
 )
-from virtfn.model import IN_FIRMWARE, Adapter, DesiredPf, Pf, Problem, Severity
+from virtfn.model import IN_FIRMWARE, Adapter, DesiredPf, EswitchMode, Pf, Problem, Severity, functions
 
 IN_FIRMWARE_FIELDS = frozenset({"numVfs"})
 """Fields of which a plugin may say that firmware can be made to allow what the kernel does not show yet."""
@@ -95,7 +96,36 @@ def check(adapter: Adapter, pf: Pf, want: DesiredPf) -> list[Problem]:
                 hint="the PF is given to user space or stands in another network namespace: give it back first",
             )
         )
-    return [*found, *_check_count(pf, want)]
+    return [*found, *_check_count(pf, want), *_check_names(pf, want)]
+
+
+def _check_names(pf: Pf, want: DesiredPf) -> list[Problem]:
+    """Names that representors cannot have: they do without."""
+    switchdev = functions.wanted_mode(pf, want) is EswitchMode.SWITCHDEV
+    if want.externally_managed or not switchdev or not want.num_vfs or pf.netdev is None:
+        return []
+    if not functions.representor_names(pf, want):
+        longest = f"{functions.representor_bases(pf.netdev.name)[-1]}_{want.num_vfs - 1}"
+        return [
+            _problem(
+                UnsupportedSetting,
+                pf.label,
+                f"its VFs' representors keep the kernel's names, as {longest} is longer than {functions.LONGEST_NAME} "
+                "characters",
+                hint="give the PF a shorter name if those of the representors have to stay the same",
+                warning=True,
+            )
+        ]
+    return [
+        _problem(
+            NotEffective,
+            pf.label,
+            f"the representor of VF {index} is not called {name}, as another netdev has that name",
+            hint=f"give that one another name: `ip link show {name}` tells which it is",
+            warning=True,
+        )
+        for index, name in functions.names_not_free(pf, want).items()
+    ]
 
 
 def _check_count(pf: Pf, want: DesiredPf) -> list[Problem]:

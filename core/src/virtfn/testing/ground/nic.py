@@ -80,6 +80,7 @@ class NetCore:
         self._tree.remove(f"sys/class/net/{netdev.name}")
         self._tree.remove(f"{netdev.folder}/net/{netdev.name}")
         netdev.name = name
+        netdev.alt_names = tuple(other for other in netdev.alt_names if other != name)
         self._publish(netdev)
 
     def restart(self) -> None:
