@@ -247,6 +247,14 @@ TABLE: list[tuple[str, Cluster | None, dict[str, Any], dict[str, Any], str, str]
         "externallyManaged",
     ),
     (
+        "BridgeOwnKeys",
+        None,
+        policy(eSwitchMode="switchdev", bridge={"ovs": {"bridge": {"externalIDs": {"virtfn": "x"}}}}),
+        policy(eSwitchMode="switchdev", bridge={"ovs": {"bridge": {"externalIDs": {"virtfn.io/managed": "x"}}}}),
+        "spec.bridge.ovs.bridge.externalIDs",
+        "virtfn writes itself",
+    ),
+    (
         "PolicyInOtherNamespace",
         WHERE,
         policy(namespace="sriov"),

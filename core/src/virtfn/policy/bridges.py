@@ -50,7 +50,14 @@ def bridge_fault(spec: PolicySpec) -> Fault | None:
             "take one of the two away",
             UnsupportedSetting,
         )
-    ovs = spec.bridge.ovs
+    return bridge_keys_fault(spec)
+
+
+def bridge_keys_fault(spec: PolicySpec) -> Fault | None:
+    """What forbids the external ids that a policy asks for."""
+    ovs = spec.bridge.ovs if spec.bridge is not None else None
+    if ovs is None:
+        return None
     interface = ovs.uplink.interface if ovs.uplink is not None else None
     return own_key_fault(ovs.bridge, "spec.bridge.ovs.bridge") or own_key_fault(
         interface, "spec.bridge.ovs.uplink.interface"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from virtfn.errors import RequestError
 from virtfn.model import DeviceType, EswitchMode, PciAddress, Severity
 from virtfn.model.crd import POLICY_KIND, PfName, PolicySpec
+from virtfn.policy.bridges import bridge_keys_fault
 from virtfn.policy.selection import net_filter_matches
 from virtfn.policy.validation.case import Case
 from virtfn.policy.validation.rule import Breach, Need, Rule
@@ -147,6 +148,11 @@ def _bridge_managed(case: Case) -> Iterator[Breach]:
     spec = case.policy.spec
     if _has_bridge(spec) and spec.externally_managed:
         yield Breach("is asked for with externallyManaged, and a PF that others manage is put into no bridge")
+
+
+def _bridge_keys(case: Case) -> Iterator[Breach]:
+    if (fault := bridge_keys_fault(case.policy.spec)) is not None:
+        yield Breach(fault.message, field=fault.field)
 
 
 def _namespace(case: Case) -> Iterator[Breach]:
@@ -323,6 +329,15 @@ POLICY_RULES = (
         hint="take one of the two away",
         reads=("bridge", "externallyManaged"),
         check=_bridge_managed,
+    ),
+    Rule(
+        id="BridgeOwnKeys",
+        kinds=_KIND,
+        field="spec.bridge",
+        holds="`externalIDs` of a bridge and its uplink have no keys that begin with `virtfn.io/`.",
+        hint="take it away",
+        reads=("bridge",),
+        check=_bridge_keys,
     ),
     Rule(
         id="PolicyInOtherNamespace",
