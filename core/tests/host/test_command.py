@@ -90,6 +90,22 @@ def test_out_of_time_kills_the_descendants_too(commands: HostCommands, tmp_path:
     assert [gone(int(pid)) for pid in pids.read_text().split()] == [True, True]
 
 
+def test_out_of_time_lets_a_program_give_back_what_it_holds(commands: HostCommands, tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    script = f"touch {lock}; trap 'rm {lock}; exit 1' TERM; sleep 1000 & wait"
+    with pytest.raises(TimeoutError):
+        commands.run(["sh", "-c", script], timeout=0.5)
+    assert not lock.exists()
+
+
+def test_out_of_time_kills_one_that_will_not_end(commands: HostCommands, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    script = f"trap '' TERM; echo $$ > {pid}; while :; do sleep 0.1; done"
+    with pytest.raises(TimeoutError):
+        commands.run(["sh", "-c", script], timeout=0.5)
+    assert gone(int(pid.read_text()))
+
+
 def test_a_daemon_left_behind_does_not_hold_us(commands: HostCommands, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     script = f"setsid sleep 1000 & echo $! > {pid}; echo done"

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -21,13 +22,14 @@ _CHROOT_FAILED = 125  # exit codes of chroot(1) itself
 _CHROOT_NOT_EXECUTABLE = 126
 _CHROOT_NOT_FOUND = 127
 _GRACE_SECONDS = 1.0
+_LOOK_SECONDS = 0.02
 
 
 class HostCommands:
     """Runs programs of the system below `root`, by chroot(1) when that is not our own.
 
-    A program that is out of time is killed with its whole process group; only a descendant that made itself a
-    session of its own lives on.
+    A program that is out of time is told to end and then killed, with its whole process group; only a descendant that
+    made itself a session of its own lives on.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -122,9 +124,19 @@ def _text(file: BinaryIO) -> str:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL to the program's process group. One stuck in the kernel is not waited for."""
+    """SIGTERM to the program's process group, and SIGKILL a little later. One stuck in the kernel is not waited for.
+
+    A firmware tool that is told to end first gives back the card's semaphore; killed, it leaves it to nobody.
+    """
     try:
-        os.killpg(process.pid, signal.SIGKILL)  # its own group's leader, and not reaped yet: the id cannot be another's
+        # The group is named by its leader, which is not reaped before the last signal: the id cannot be another's.
+        os.killpg(process.pid, signal.SIGTERM)
+        until = time.monotonic() + _GRACE_SECONDS
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() >= until:
+                break
+            time.sleep(_LOOK_SECONDS)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait(_GRACE_SECONDS)
     except (ProcessLookupError, subprocess.TimeoutExpired):
         pass
