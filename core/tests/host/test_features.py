@@ -61,6 +61,23 @@ def test_representors_are_told_by_port_and_switch() -> None:
     assert representors_of(link("eth0", None), {}) == {}
 
 
+def test_a_representor_in_the_pfs_folder_is_the_pfs_whatever_the_number_of_its_port() -> None:
+    uplink = link("ens1f2np0", "p0")
+    links = [uplink, link("own", "pf2vf0"), link("also", "pf2vf1"), link("neighbours", "pf0vf0")]
+    found = representors_of(uplink, {one.name: one for one in links}, below=("ens1f2np0", "own", "also"))
+    assert {index: one.name for index, one in found.items()} == {0: "own", 1: "also"}
+
+
+def test_a_pf_whose_netdev_is_elsewhere(host: FakeHost, machine: Machine) -> None:
+    host.add_card("connectx-6dx", address="0000:3b:00", ports=1, names=["p0"], up=True)
+    machine.set_num_vfs(PF, 1, probe=False)
+    machine.set_eswitch_mode(PF, EswitchMode.SWITCHDEV)
+    host.move_to_namespace(PF)
+    assert len(machine.netdev_names(PF)) == 1, "its representor"
+    assert machine.pf(PF).netdev is None
+    assert machine.own_link(PF) is None
+
+
 @pytest.mark.parametrize(
     ("one", "kept"),
     [
@@ -191,7 +208,7 @@ def test_own_files(host: FakeHost, machine: Machine) -> None:
     machine.remove_file(RULES)
     machine.remove_file(RULES)
     assert machine.platform().owned_files == {}
-    machine.reload_udev()
+    machine.reload_udev(PF)
 
 
 def test_only_own_files_in_own_places(host: FakeHost, machine: Machine) -> None:
@@ -214,7 +231,7 @@ def test_a_host_without_udev() -> None:
         machine = Machine(host.kernel)
         assert not machine.platform().udev
         with pytest.raises(CommandFailed, match="udevadm control --reload failed"):
-            machine.reload_udev()
+            machine.reload_udev(PF)
 
 
 def test_replacing_a_real_file(tmp_path: Path) -> None:

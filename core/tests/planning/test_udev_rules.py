@@ -38,12 +38,12 @@ def test_a_pf_in_switchdev_mode(pf: Pf) -> None:
     lines = udev_rules(pf, SWITCHDEV, NEW).splitlines()
     assert lines[0].startswith("# Written by virtfn about 0000:3b:00.0 (ens41f0np0), for policy seed.")
     for line in (
-        'ATTR{device/physfn/uevent}=="*PCI_SLOT_NAME=0000:3b:00.0*", ENV{NM_UNMANAGED}="1", ENV{VIRTFN_UNMANAGED}="1", '
+        'ATTRS{physfn/uevent}=="*PCI_SLOT_NAME=0000:3b:00.0*", ENV{NM_UNMANAGED}="1", ENV{VIRTFN_UNMANAGED}="1", '
         'GOTO="virtfn_end"',
         'ACTION=="add", KERNELS=="0000:3b:00.0", ATTR{phys_port_name}=="p[0-9]*", NAME="ens41f0np0"',
-        'KERNELS=="0000:3b:00.0", ATTR{phys_switch_id}=="?*", ATTR{phys_port_name}=="pf0vf*|c[0-9]*pf0vf*", '
+        'KERNELS=="0000:3b:00.0", ATTR{phys_switch_id}=="?*", ATTR{phys_port_name}=="pf*vf*|c[0-9]*pf*vf*", '
         'ENV{NM_UNMANAGED}="1", ENV{VIRTFN_UNMANAGED}="1"',
-        'KERNELS=="0000:3b:00.0", ATTR{phys_switch_id}=="?*", ATTR{phys_port_name}=="pf0vf1", NAME="ens41f0np0_1"',
+        'KERNELS=="0000:3b:00.0", ATTR{phys_switch_id}=="?*", ATTR{phys_port_name}=="pf*vf1", NAME="ens41f0np0_1"',
     ):
         assert line in lines
     first = next(number for number, line in enumerate(lines) if "_0" in line)
@@ -111,6 +111,43 @@ def test_files_come_first_and_go_with_the_pf(host: FakeHost, tmp_path: Path) -> 
     assert released[:3] == ["host.remove_file", "host.remove_file", "udev.reload"]
     assert not rules.exists()
     assert host.snapshot() == before
+
+
+def test_vfs_and_representors_that_are_there_already_are_looked_at_again(host: FakeHost, tmp_path: Path) -> None:
+    machine = Machine(host.kernel)
+    machine.set_num_vfs(PF, 2, probe=False)
+    machine.set_eswitch_mode(PF, EswitchMode.SWITCHDEV)
+    vf = machine.vf_address(PF, 1)
+    machine.bind_driver(vf, None)
+    node = Node(machine, journal=Journal(tmp_path), now=lambda: 0.0)
+
+    def looked_at(desired: DesiredState) -> set[str]:
+        seen = node.observe()
+        begun = len(host.writes)
+        assert node.perform(node.plan(seen, desired), seen, desired).failed is None
+        return {
+            one.target.split("/")[-2] for one in host.writes[begun:] if (one.value, one.kind) == ("change", "write")
+        }
+
+    here = {*machine.netdev_names(vf), *(str(vf.representor) for vf in machine.pf(PF).vfs)}
+    assert len(here) == 3
+    assert looked_at(DesiredState((SWITCHDEV,))) == here
+    named = {
+        "ens41f0np0_0",
+        "ens41f0np0_1",
+        *(name for each in machine.pf(PF).vfs if (name := each.netdev and each.netdev.name)),
+    }
+    assert looked_at(node.release(node.observe(), [PF])) == named
+
+
+def test_while_udev_takes_no_rules_its_files_stay(host: FakeHost, tmp_path: Path) -> None:
+    node = Node(Machine(host.kernel), journal=Journal(tmp_path), now=lambda: 0.0)
+    seen, desired = node.observe(), DesiredState((SWITCHDEV,))
+    assert node.perform(node.plan(seen, desired), seen, desired).failed is None
+    (host.root / "run/udev/control").unlink()
+    assert node.plan(node.observe(), desired).steps == ()
+    released = node.plan(node.observe(), node.release(node.observe(), [PF]))
+    assert [step.op for step in released.steps][:2] == ["host.remove_file", "host.remove_file"]
 
 
 def test_where_udev_takes_no_rules_there_are_none(tmp_path: Path) -> None:

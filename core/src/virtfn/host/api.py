@@ -293,8 +293,8 @@ class Host(HostReader, Protocol):
         """Take away a file of virtfn's own; nothing happens when it is not there. Raises as `write_file`."""
         ...
 
-    def reload_udev(self) -> None:
-        """Have udev read its rules anew. No event is sent for devices that are there.
+    def reload_udev(self, pf: PciAddress) -> None:
+        """Have udev read its rules anew, and look again (`change`) at the netdevs of the PF's VFs and representors.
 
         :raises CommandFailed: udevadm is not there, or udev does not answer.
         """

@@ -17,7 +17,7 @@ from virtfn.host.owned_files import OwnedFiles
 from virtfn.host.reader import TC_OFFLOAD, Reader
 from virtfn.host.refusals import host_error
 from virtfn.host.representor_names import rename_representors
-from virtfn.host.representors import keeps_name, representors_of
+from virtfn.host.representors import keeps_name
 from virtfn.model import EswitchMode, PciAddress
 
 _log = logging.getLogger(__name__)
@@ -130,9 +130,7 @@ class Features(Reader):
         self.require(pf)
 
         def present() -> dict[int, LinkInfo]:
-            links = self._links()
-            uplink = self.uplink(pf, links)
-            return representors_of(uplink, links) if uplink is not None else {}
+            return self.representors(pf, self._links())
 
         self.wait_until(
             lambda: names.keys() <= present().keys(),
@@ -184,7 +182,7 @@ class Features(Reader):
         _log.debug("%s: removed", path)
         OwnedFiles(self._kernel.files).remove(path)
 
-    def reload_udev(self) -> None:
+    def reload_udev(self, pf: PciAddress) -> None:
         """See `Host`."""
         result = self.run(("udevadm", "control", "--reload"), timeout=_UDEVADM_SECONDS, device="udev")
         if result.code != 0:
@@ -195,6 +193,20 @@ class Features(Reader):
                 code=result.code,
                 output=result.stderr,
             )
+        links = self._links()
+        own = [self.uplink(vf, links) for vf in self.vf_addresses(pf).values()]
+        for link in (*own, *self.representors(pf, links).values()):
+            if link is not None:
+                self._announce(pf, link)
+
+    def _announce(self, pf: PciAddress, link: LinkInfo) -> None:
+        """Network managers learn from udev's events, and one has been before there were rules."""
+        try:
+            self._kernel.files.write(f"sys/class/net/{link.name}/uevent", "change")
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # gone meanwhile
+                what = f"cannot have udev look at {link.name} again"
+                raise host_error(error, device=str(pf), what=what, present=self.exists(pf)) from error
 
 
 def _unsupported(pf: PciAddress, what: str, why: str) -> KernelRefused:

@@ -16,7 +16,7 @@ from virtfn.host.bridge_reader import read_open_vswitch
 from virtfn.host.kernel import ARPHRD_ETHER, ARPHRD_INFINIBAND, Kernel, LinkInfo
 from virtfn.host.owned_files import read_owned, udev_keeps_rules
 from virtfn.host.rdma import guid_pools, rdma_device, rdma_facts
-from virtfn.host.representors import is_uplink_port, is_vf_port, keeps_name, representors_of, taken_names
+from virtfn.host.representors import is_representor, is_uplink_port, keeps_name, representors_of, taken_names
 from virtfn.host.seldom import Answers
 from virtfn.host.vdpa_devices import VdpaReader, VdpaView
 from virtfn.model import LinkType, Netdev, PciAddress, PciId, Pf, Platform, Vf, VfSettings
@@ -222,13 +222,16 @@ class Reader:
         return tuple(names)
 
     def uplink(self, address: PciAddress, links: Mapping[str, LinkInfo]) -> LinkInfo | None:
-        """The function's own netdev; in switchdev mode representors stand beside it in the same folder."""
+        """The function's own netdev; representors stand beside it in the same folder, or alone when it is elsewhere."""
         own = [links[name] for name in self.netdev_names(address) if name in links]
-        if len(own) > 1:
-            uplinks = [link for link in own if link.phys_switch_id and is_uplink_port(link)]
-            plain = [link for link in own if not is_vf_port(link)]
-            own = uplinks or plain or own
-        return own[0] if own else None
+        own = [link for link in own if not is_representor(link)]
+        uplinks = [link for link in own if link.phys_switch_id and is_uplink_port(link)]
+        return next(iter(uplinks or own), None)
+
+    def representors(self, address: PciAddress, links: Mapping[str, LinkInfo]) -> dict[int, LinkInfo]:
+        """Those of a PF's VFs by VF index, as far as they are in this network namespace."""
+        uplink = self.uplink(address, links)
+        return representors_of(uplink, links, below=self.netdev_names(address)) if uplink is not None else {}
 
     def own_link(self, address: PciAddress) -> LinkInfo | None:
         """The function's own netdev, read afresh; None when it has none in this network namespace."""
@@ -236,7 +239,8 @@ class Reader:
         if len(names) != 1:
             return self.uplink(address, self._links()) if names else None
         try:
-            return self._kernel.links.link(names[0])
+            link = self._kernel.links.link(names[0])
+            return None if is_representor(link) else link
         except OSError as error:
             if error.errno == errno.ENODEV:  # gone meanwhile, or in another network namespace
                 return None
@@ -306,7 +310,7 @@ class Reader:
         settings: Mapping[int, VfSettings] = {}
         if uplink is not None and addresses:
             settings = self._vf_settings(uplink.ifindex)
-        representors = representors_of(uplink, links) if uplink else {}
+        representors = self.representors(address, links)
         handle = ("pci", str(address))
         mode = self._kernel.devlink.eswitch_mode(handle) if devlink else None
         return Pf(
@@ -319,7 +323,7 @@ class Reader:
             drivers_autoprobe=None if autoprobe is None else bool(autoprobe),
             vf_id=PciId(ident.vendor, f"{vf_device:04x}") if vf_device is not None else None,
             eswitch_mode=mode,
-            taken_names=taken_names(uplink, links) if uplink is not None and mode is not None else (),
+            taken_names=taken_names(uplink, representors, links) if uplink is not None and mode is not None else (),
             inline_mode=self._inline_mode(handle) if mode is not None else None,
             numa_node=self._number(address, "numa_node"),
             iommu_group=self._iommu_group(address),
@@ -367,7 +371,7 @@ class Reader:
             id=self._id(address),
             driver=self.driver(address),
             driver_override=None if override in (None, "", "(null)") else override,
-            netdev=self._netdev(next((links[name] for name in self.netdev_names(address) if name in links), None)),
+            netdev=self._netdev(self.uplink(address, links)),
             settings=settings,
             iommu_group=self._iommu_group(address),
             representor=representor.name if representor else None,

@@ -268,9 +268,9 @@ def remove_file(target: str, path: str, *, why: str) -> Step:
     return Step(op=REMOVE_FILE, target=target, args={"path": path}, why=why)
 
 
-def reload_udev(target: str, *, why: str) -> Step:
-    """Have udev read its rules anew; it would do so by itself, some seconds later."""
-    return Step(op=RELOAD_UDEV, target=target, why=why, optional=True)
+def reload_udev(pf: Pf, *, why: str) -> Step:
+    """Have udev read its rules anew, and look at the PF's VFs and representors that are there by them."""
+    return Step(op=RELOAD_UDEV, target=str(pf.address), why=why, optional=True)
 
 
 def set_rdma_mode(mode: str, *, why: str) -> Step:

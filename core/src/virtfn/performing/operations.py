@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 
-from virtfn.errors import CommandFailed, ContractViolation, KernelRefused, NotEffective, WaitTimeout
+from virtfn.errors import ContractViolation, HostError, KernelRefused, NotEffective, WaitTimeout
 from virtfn.host.api import Host, ParamMode
 from virtfn.model import EswitchMode, OutcomeStatus, PciAddress, Step, steps
 from virtfn.performing.bridges import BRIDGE_ARGUMENTS, BRIDGE_OPERATIONS
@@ -136,8 +136,8 @@ def _remove_file(step: Step, host: Host) -> Done:
 
 def _reload_udev(step: Step, host: Host) -> Done:
     try:
-        host.reload_udev()
-    except CommandFailed as error:
+        host.reload_udev(PciAddress.parse(step.target))
+    except HostError as error:
         if step.optional:
             return OutcomeStatus.SKIPPED, str(error)
         raise

@@ -11,10 +11,14 @@ from virtfn.planning.udev_rules import network_file, udev_rules
 
 
 def plan_files(adapter: Adapter, wanted: Sequence[DesiredPf], platform: Platform) -> list[Step]:
-    """Steps for the files of an adapter's PFs, and one that has udev read them."""
-    planned = [step for want in wanted if (pf := adapter.pf(want.address)) for step in _plan_pf(pf, want, platform)]
-    if planned and platform.udev:
-        planned.append(steps.reload_udev(planned[-1].target, why="the rules changed"))
+    """Steps for the files of an adapter's PFs, and for each PF with new ones a step that has udev read them."""
+    planned = []
+    for want in wanted:
+        pf = adapter.pf(want.address)
+        found = _plan_pf(pf, want, platform) if pf is not None else []
+        planned += found
+        if pf is not None and found and platform.udev:
+            planned.append(steps.reload_udev(pf, why="the rules changed"))
     return planned
 
 
@@ -55,7 +59,12 @@ def _plan_pf(pf: Pf, want: DesiredPf, platform: Platform) -> list[Step]:
         if text is not None and digest_of(text) != there:
             why = "names stay the same, and network managers keep off VFs and representors"
             found.append(steps.write_file(target, path, text, why=why))
-        elif text is None and there is not None and not want.externally_managed:
+        elif text is None and there is not None and _gives_up(want, platform):
             why = "the PF is given back" if want.release else "the PF is to have no VFs"
             found.append(steps.remove_file(target, path, why=why))
     return found
+
+
+def _gives_up(want: DesiredPf, platform: Platform) -> bool:
+    """Whether files are to go; where udev takes none at present, it may again."""
+    return want.release or (platform.udev and not want.externally_managed)

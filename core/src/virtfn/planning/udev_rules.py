@@ -3,8 +3,9 @@
 Text only, made of what is wanted and of the PF's place on the bus, so that it is the same before and after the mode
 changes. Everything is matched by udev itself: no program is run for an event.
 
-* A VF is told by `device/physfn` of its netdev; a representor by its parent, which is its PF, with the name of its port
-  and a switch id (before Linux 5.8 a representor has no parent, and the switch id alone tells).
+* A netdev is a VF's, or that of a vDPA device on one, when something above it has the PF as its `physfn`. A
+  representor has the PF as its parent, the name of its port and a switch id (before Linux 5.8 it has no parent, and
+  switch and port number tell).
 * `NAME` is given on `add` only, never to a port of a bridge, and never to what kube-ovn has named (`..._h`): whoever
   plugs a representor in may rename it, and must find it again.
 * `NM_UNMANAGED` has to be said for every event, also after a rename (`move`): NetworkManager looks at the last one.
@@ -32,7 +33,7 @@ def udev_rules(pf: Pf, want: DesiredPf, platform: Platform) -> str:
         'ACTION=="remove", GOTO="virtfn_end"',
         "",
         "# its VFs",
-        f'ATTR{{device/physfn/uevent}}=="*PCI_SLOT_NAME={pf.address}*", '
+        f'ATTRS{{physfn/uevent}}=="*PCI_SLOT_NAME={pf.address}*", '
         f'ENV{{NM_UNMANAGED}}="1", ENV{{{UNMANAGED}}}="1", GOTO="virtfn_end"',
     ]
     if want.eswitch_mode is EswitchMode.SWITCHDEV and pf.netdev is not None:
@@ -42,11 +43,10 @@ def udev_rules(pf: Pf, want: DesiredPf, platform: Platform) -> str:
 
 def _switchdev(pf: Pf, want: DesiredPf, platform: Platform) -> list[str]:
     assert pf.netdev is not None
-    port = (pf.netdev.phys_port_name or "").removeprefix("p")
-    number = port if port.isdigit() else "*"
-    whose = f'KERNELS=="{pf.address}", ATTR{{phys_switch_id}}=="?*"'
+    whose, number = f'KERNELS=="{pf.address}", ATTR{{phys_switch_id}}=="?*"', "*"
     if _before_parents(platform) and pf.netdev.phys_switch_id:
-        whose = f'ATTR{{phys_switch_id}}=="{pf.netdev.phys_switch_id}"'
+        port = (pf.netdev.phys_port_name or "").removeprefix("p")
+        whose, number = f'ATTR{{phys_switch_id}}=="{pf.netdev.phys_switch_id}"', port if port.isdigit() else "*"
     lines = [
         "",
         "# the PF, which some kernels make anew when the eswitch mode changes",

@@ -192,5 +192,13 @@ class NetCore:
         for name, read in readers.items():
             self._tree.attribute(f"{here}/{name}", read=read)
         self._tree.attribute(f"{here}/mtu", read=lambda: f"{netdev.mtu}\n", write=write_mtu)
+        about = f"INTERFACE={netdev.name}\nIFINDEX={netdev.ifindex}\n"
+        self._tree.attribute(f"{here}/uevent", read=lambda: about, write=_check_action)
         self._tree.link(f"{here}/device", netdev.folder)
         self._tree.link(f"sys/class/net/{netdev.name}", here)
+
+
+def _check_action(text: str) -> None:
+    """The kernel sends the event to whoever listens (Linux lib/kobject_uevent.c)."""
+    if text.strip() not in ("add", "remove", "change", "move", "online", "offline", "bind", "unbind"):
+        raise oserror(errno.EINVAL)
