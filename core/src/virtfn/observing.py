@@ -9,7 +9,7 @@ from itertools import groupby
 from virtfn.errors import VirtfnError
 from virtfn.host.reader import Reader
 from virtfn.model import Adapter, Inventory, PciId, Pf
-from virtfn.model.inventory import ParamValue
+from virtfn.model.inventory import NODE_MODULES, ParamValue
 from virtfn.registry import Registry
 
 
@@ -61,7 +61,9 @@ def observe(reader: Reader, registry: Registry, *, base: Inventory | None = None
     adapters = []
     for adapter in inventory.adapters:
         adapters.append(adapter if adapter.owner is None else _with_facts(adapter, reader, registry))
-    return replace(inventory, adapters=tuple(adapters))
+    wanted = NODE_MODULES.union(*({adapter.rdma_module, adapter.vdpa_module} for adapter in adapters)) - {""}
+    missing = reader.missing_modules(sorted(wanted))
+    return replace(inventory, adapters=tuple(adapters), platform=replace(inventory.platform, missing_modules=missing))
 
 
 def _with_facts(adapter: Adapter, reader: Reader, registry: Registry) -> Adapter:

@@ -368,3 +368,14 @@ def test_platform(machine: Machine) -> None:
 def test_function_that_vanishes_while_being_read_is_left_out(machine: Machine, host: FakeHost) -> None:
     host.unplug("0000:3b:00")
     assert {found.address for found in machine.network_functions()} == {IGB, OTHER}
+
+
+def test_modules_that_this_kernel_does_not_have(machine: Machine, host: FakeHost) -> None:
+    names = ("vfio_pci", "virtio_vdpa", "vhost_vdpa", "rdma_ucm", "dpa")
+    assert machine.missing_modules(names) == frozenset(), "where there is no list, nobody knows"
+    folder = f"lib/modules/{machine.read_text('proc/sys/kernel/osrelease')}"
+    listed = "kernel/drivers/vfio/pci/vfio-pci.ko.xz: kernel/vfio.ko.xz\nkernel/drivers/vdpa/virtio-vdpa.ko:\n"
+    host.model.tree.plain(f"{folder}/modules.dep", listed)
+    host.model.tree.plain(f"{folder}/modules.builtin", "kernel/drivers/vhost/vhost_vdpa.ko\n")
+    assert machine.missing_modules(names) == {"rdma_ucm", "dpa"}
+    assert machine.module_loaded("vhost-vdpa")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -260,17 +262,38 @@ def test_pools_that_do_not_suffice_are_told(plan: Callable[..., Plan], pool: str
 # --- RDMA -------------------------------------------------------------------------------------------------------------
 
 
-def test_modules_are_what_binding_needs(plan: Callable[..., Plan]) -> None:
+def loaded(plan: Plan) -> list[tuple[str, bool]]:
+    return [(step.args["module"], step.optional) for step in plan.steps if step.op == steps.LOAD_MODULE]
+
+
+def test_modules_come_first(plan: Callable[..., Plan]) -> None:
     made = plan(modules=frozenset())
-    loaded = [step.args["module"] for step in made.steps if step.op == steps.LOAD_MODULE]
-    assert loaded == ["ib_uverbs", "rdma_ucm"]
-    assert made.steps[0].target == steps.NODE
+    assert loaded(made) == [("ib_uverbs", True), ("rdma_ucm", True)]
+    assert [step.op for step in made.steps].index(steps.BIND_DRIVER) > 1
 
 
 def test_modules_are_loaded_for_vfs_that_are_there(plan: Callable[..., Plan], ib_vf: MakeVf) -> None:
     made = plan(ib_vf(0), ib_vf(1), modules=frozenset({"ib_uverbs"}))
-    assert [(step.op, step.args["module"]) for step in made.steps] == [(steps.LOAD_MODULE, "rdma_ucm")]
+    assert (loaded(made), len(made.steps)) == ([("rdma_ucm", True)], 1)
     assert plan(ib_vf(0), ib_vf(1), modules=frozenset(), rdma=RdmaFacts("shared", built_in=True)).steps == ()
+    lacking = frozenset({"rdma_ucm"})
+    assert plan(ib_vf(0), ib_vf(1), modules=frozenset({"ib_uverbs"}), missing_modules=lacking) == Plan()
+
+
+def test_without_the_modules_of_programs_vfs_are_made_all_the_same(rig: Rig) -> None:
+    rig.host.fail("run modprobe", error=errno.EACCES)
+    seen, desired = rig.node.observe(), DesiredState((DesiredPf(rig.pf, 2, groups=(GROUP,)),))
+    plan = rig.node.plan(seen, desired)
+    assert ("rdma_ucm", True) in loaded(plan)
+    outcome = rig.node.perform(plan, seen, desired)
+    assert outcome.failed is None
+    assert [each.step.args["module"] for each in outcome.steps if each.status is OutcomeStatus.SKIPPED] == ["rdma_ucm"]
+
+
+def test_a_kernel_without_the_cards_rdma_module(rig: Rig) -> None:
+    plan = _with_module(rig, "connectx-5", missing_modules=frozenset({"mlx5_ib"}))
+    assert plan.steps == ()
+    assert "this kernel has no module mlx5_ib" in plan.errors[0].message
 
 
 def test_a_vf_without_its_rdma_device_is_told_of(plan: Callable[..., Plan], ib_vf: MakeVf) -> None:
@@ -289,12 +312,13 @@ def test_a_pf_that_can_have_no_rdma(tmp_path: Path, profile: str, said: str) -> 
         assert rig.plan(replace(GROUP, is_rdma=False)).errors == ()
 
 
-def _with_module(rig: Rig, profile: str) -> Plan:
+def _with_module(rig: Rig, profile: str, **platform: Any) -> Plan:
     """What a vendor's table would say of the card."""
     seen = rig.node.observe()
     module = "mlx5_ib" if profile == "connectx-5" else ""
     adapters = tuple(replace(adapter, rdma_module=module) for adapter in seen.inventory.adapters)
-    seen = replace(seen, inventory=replace(seen.inventory, adapters=adapters))
+    known = Inventory(adapters, replace(seen.inventory.platform, **platform))
+    seen = replace(seen, inventory=known)
     return rig.node.plan(seen, DesiredState((DesiredPf(rig.pf, 2, groups=(GROUP,)),)))
 
 

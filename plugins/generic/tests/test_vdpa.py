@@ -46,8 +46,16 @@ def with_device(vf: Vf, driver: str | None, *, name: str = "") -> Vf:
 
 @pytest.fixture
 def plan(registry: Registry) -> Callable[..., Plan]:
-    def planner(pf: Pf, *groups: VfGroup, num_vfs: int = 1, module: str = "card_vdpa", **wanted: object) -> Plan:
-        known = Inventory((Adapter(pf.address.slot, (pf,), owner="generic", vdpa_module=module),), Platform(iommu=True))
+    def planner(
+        pf: Pf,
+        *groups: VfGroup,
+        num_vfs: int = 1,
+        module: str = "card_vdpa",
+        missing: frozenset[str] = frozenset(),
+        **wanted: object,
+    ) -> Plan:
+        adapter = Adapter(pf.address.slot, (pf,), owner="generic", vdpa_module=module)
+        known = Inventory((adapter,), Platform(iommu=True, missing_modules=missing))
         want = DesiredPf(pf.address, num_vfs, groups=groups, **{"eswitch_mode": SWITCHDEV, **wanted})  # type: ignore[arg-type]
         return make_plan(known, DesiredState((want,)), registry.hooks)
 
@@ -188,6 +196,19 @@ def test_what_cannot_be_is_refused(
     (problem,) = planned.errors
     assert (problem.reason, problem.field) == ("UnsupportedSetting", "vfGroups[0].vdpaType")
     assert words in str(problem)
+
+
+@pytest.mark.parametrize("lacking", ["card_vdpa", "vhost_vdpa"])
+def test_a_kernel_without_the_module_is_told_before_anything_is_done(
+    pf: Make, plan: Callable[..., Plan], lacking: str
+) -> None:
+    planned = plan(pf(eswitch_mode=EswitchMode.LEGACY), group("vhost"), missing=frozenset({lacking}))
+    assert planned.steps == ()
+    (problem,) = planned.errors
+    assert f"vDPA of type vhost wanted for r: that takes kernel module {lacking}, and" in problem.message.replace(
+        ", none seen", ""
+    )
+    assert plan(pf(eswitch_mode=EswitchMode.LEGACY), group("virtio"), missing=frozenset({"vhost_vdpa"})).errors == ()
 
 
 @pytest.mark.parametrize(

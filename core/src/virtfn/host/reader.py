@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from virtfn.errors import CommandFailed, DeviceGone, WaitTimeout
 from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam
@@ -35,6 +35,11 @@ def device_path(address: PciAddress, name: str = "") -> str:
     return f"{DEVICES}/{address}/{name}" if name else f"{DEVICES}/{address}"
 
 
+def _lists(listed: str, module: str) -> bool:
+    """Whether a file of modules (`kernel/drivers/vfio/pci/vfio-pci.ko.xz: ...`) has one, given with `_` for `-`."""
+    return re.search(rf"(^|/){re.escape(module).replace('_', '[-_]')}\.ko", listed, re.MULTILINE) is not None
+
+
 class Reader:
     """`virtfn.host.api.HostReader` on a `Kernel`, and the inventory of PCI functions."""
 
@@ -59,13 +64,19 @@ class Reader:
     def module_loaded(self, name: str) -> bool:
         """See `HostReader`."""
         plain = name.replace("-", "_")
-        if self._kernel.files.exists(f"sys/module/{plain}"):
-            return True
+        return self._kernel.files.exists(f"sys/module/{plain}") or _lists(self._module_list("builtin"), plain)
+
+    def missing_modules(self, names: Iterable[str]) -> frozenset[str]:
+        """Those that are not loaded and that this kernel does not have; none where its list of modules is not there."""
+        unloaded = [name for name in names if not self._kernel.files.exists(f"sys/module/{name}")]
+        if not unloaded or not (listed := self._module_list("dep")):
+            return frozenset()
+        listed += self._module_list("builtin")
+        return frozenset(name for name in unloaded if not _lists(listed, name))
+
+    def _module_list(self, kind: str) -> str:
         release = self.read_text("proc/sys/kernel/osrelease") or ""
-        builtin = self.read_text(f"lib/modules/{release}/modules.builtin") or ""
-        return any(
-            line.rpartition("/")[2].partition(".ko")[0].replace("-", "_") == plain for line in builtin.splitlines()
-        )
+        return self.read_text(f"lib/modules/{release}/modules.{kind}") or ""
 
     def devlink_info(self, address: PciAddress) -> DevlinkInfo | None:
         """See `HostReader`."""

@@ -13,7 +13,7 @@ from typing import Any
 from virtfn.model.guids import GuidPools
 from virtfn.model.open_vswitch import OpenVSwitch
 from virtfn.model.pci import PciAddress, PciId
-from virtfn.model.rdma import RdmaDevice, RdmaFacts
+from virtfn.model.rdma import PROGRAM_MODULES, RdmaDevice, RdmaFacts
 
 
 class LinkType(StrEnum):
@@ -96,6 +96,10 @@ class VfSettings:
 
 VDPA_DRIVERS: Mapping[str, str] = {"virtio": "virtio_vdpa", "vhost": "vhost_vdpa"}
 """Driver of a vDPA device by `vdpaType`: a netdev of this host, or a character device for a hypervisor."""
+
+
+NODE_MODULES = frozenset({"vfio_pci", *VDPA_DRIVERS.values(), *PROGRAM_MODULES})
+"""Kernel modules that may have to be loaded, whatever the card, with `_` for `-`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +240,9 @@ class Platform:
     lockdown: str | None = None
     """`none`, `integrity` or `confidentiality`; None where the kernel has no lockdown."""
     modules: frozenset[str] = frozenset()
-    """Loaded or built-in modules that were asked about, with `_` for `-` (`vfio_pci`)."""
+    """Modules that are loaded, with `_` for `-` (`vfio_pci`), and those built in that have parameters."""
+    missing_modules: frozenset[str] = frozenset()
+    """Of the modules that may have to be loaded, those that this kernel does not have; written likewise."""
     rdma: RdmaFacts = field(default_factory=RdmaFacts)
     guid_pools: GuidPools | None = None
     """GUIDs that an administrator gives to InfiniBand VFs; None: he has left it to virtfn."""

@@ -23,6 +23,9 @@ ARGUMENT = "ib_core.netns_mode"
 _HEADER = f"# {MARK}: the RDMA mode that is wanted of this node. It goes when no mode is wanted any more.\n"
 _OPTIONS = {SHARED: "options ib_core netns_mode=1\n", EXCLUSIVE: "options ib_core netns_mode=0\n"}
 
+PROGRAM_MODULES = ("ib_uverbs", "rdma_ucm")
+"""What RDMA programs want, besides a driver's own module: verbs, and connections by address."""
+
 UNSET_GUID = "0000:0000:0000:0000"
 """A `node_guid` that nobody has set."""
 

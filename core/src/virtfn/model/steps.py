@@ -70,9 +70,14 @@ NODE = "node"
 VFIO_NEEDS = (Need(NeedKind.IOMMU), Need(NeedKind.MODULE, "vfio-pci"))
 
 
-def load_module(name: str, *, why: str) -> Step:
-    """`modprobe name`."""
-    return Step(op=LOAD_MODULE, target=NODE, args={"module": name}, why=why)
+def load_module(name: str, *, why: str, pf: Pf | None = None, optional: bool = False) -> Step:
+    """`modprobe name`.
+
+    :param pf: the PF that it is for; None: for the node.
+    :param optional: it is good to have, no more: skip when it cannot be loaded.
+    """
+    target = NODE if pf is None else str(pf.address)
+    return Step(op=LOAD_MODULE, target=target, args={"module": name}, why=why, optional=optional)
 
 
 def set_num_vfs(pf: Pf, count: int, *, why: str, existing: Sequence[Vf] | None = None, probe: bool = False) -> Step:

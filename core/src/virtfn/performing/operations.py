@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 
-from virtfn.errors import ContractViolation, HostError, KernelRefused, NotEffective, WaitTimeout
+from virtfn.errors import CommandFailed, ContractViolation, HostError, KernelRefused, NotEffective, WaitTimeout
 from virtfn.host.api import Host, ParamMode
 from virtfn.model import EswitchMode, OutcomeStatus, PciAddress, Step, steps
 from virtfn.performing.bridges import BRIDGE_ARGUMENTS, BRIDGE_OPERATIONS
@@ -33,7 +33,12 @@ def _function(step: Step, host: Host) -> PciAddress:
 
 
 def _load_module(step: Step, host: Host) -> Done:
-    host.load_module(step.args["module"])
+    try:
+        host.load_module(step.args["module"])
+    except CommandFailed as error:
+        if step.optional:
+            return OutcomeStatus.SKIPPED, str(error)
+        raise
     return _DONE
 
 

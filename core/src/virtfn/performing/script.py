@@ -93,7 +93,7 @@ def _optional(command: str, step: Step) -> str:
 
 
 def _load_module(step: Step, _pf: Pf | None) -> list[str]:
-    return [f"modprobe {shlex.quote(step.args['module'])}"]
+    return [_optional(f"modprobe {shlex.quote(step.args['module'])}", step)]
 
 
 def _set_num_vfs(step: Step, pf: Pf | None) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from virtfn.errors import ContractViolation, KernelRefused, VirtfnError
+from virtfn.errors import ContractViolation, KernelRefused, UnsupportedSetting, VirtfnError
 from virtfn.model import (
     IN_FIRMWARE,
     Adapter,
@@ -149,10 +149,8 @@ def _plan_adapter(
         planned += bound.plan_vfs(adapter, desired=desired, platform=platform, planned=tuple(planned))
     desired = DesiredAdapter(adapter.address, tuple(sound))
     _keep_to(adapter, desired, planned)
-    if not platform.iommu and (lacking := _needing(planned, NeedKind.IOMMU)):
-        problems += [_no_iommu(adapter, target) for target in lacking]
-        planned = [step for step in planned if step.target not in lacking]
-    return planned, problems
+    unmet = _unmet(adapter, planned, platform)
+    return [step for step in planned if step.target not in unmet], [*problems, *unmet.values()]
 
 
 def _keep_to(adapter: Adapter, desired: DesiredAdapter, planned: Sequence[Step]) -> None:
@@ -167,18 +165,36 @@ def _keep_to(adapter: Adapter, desired: DesiredAdapter, planned: Sequence[Step])
             )
 
 
-def _needing(planned: Sequence[Step], kind: NeedKind) -> frozenset[str]:
-    return frozenset(step.target for step in planned if any(need.kind is kind for need in step.needs))
+def _unmet(adapter: Adapter, planned: Sequence[Step], platform: Platform) -> dict[str, Problem]:
+    """By target of the steps: what they need of the node, and cannot have there."""
+    labels = {str(pf.address): pf.label for pf in adapter.pfs}
+    found: dict[str, Problem] = {}
+    for step in planned:
+        label = labels.get(step.target, step.target)
+        for need in step.needs:
+            if need.kind is NeedKind.IOMMU and not platform.iommu:
+                found.setdefault(step.target, _no_iommu(label))
+            elif need.kind is NeedKind.MODULE and need.value.replace("-", "_") in platform.missing_modules:
+                found.setdefault(step.target, _no_module(label, need.value, step))
+    return found
 
 
-def _no_iommu(adapter: Adapter, target: str) -> Problem:
-    label = next((pf.label for pf in adapter.pfs if str(pf.address) == target), target)
+def _no_iommu(label: str) -> Problem:
     return Problem(
         object=label,
         field="deviceType",
         message="vfio-pci wanted, and the IOMMU is off (the kernel shows no IOMMU groups)",
         hint="switch the IOMMU (VT-d, AMD-Vi) on in the BIOS and boot with intel_iommu=on or amd_iommu=on",
         reason=KernelRefused.reason,
+    )
+
+
+def _no_module(label: str, module: str, step: Step) -> Problem:
+    return Problem(
+        object=label,
+        message=f"{step.why}: that takes kernel module {module}, and this kernel has none of that name",
+        hint="install the package that has it (linux-modules-extra, kernel-modules-extra, the card's drivers)",
+        reason=UnsupportedSetting.reason,
     )
 
 

@@ -17,7 +17,7 @@ from virtfn.model import (
     Step,
 )
 from virtfn_generic.functions import plan_pf
-from virtfn_generic.rdma import lacking_modules, rdma_problems
+from virtfn_generic.rdma import module_steps, rdma_problems
 from virtfn_generic.tables import DEVICES
 from virtfn_generic.validation import problems_of
 from virtfn_generic.vdpa import vdpa_problems
@@ -67,7 +67,7 @@ class GenericPlugin(Plugin):
                 want,
                 planned,
                 vdpa_module=adapter.vdpa_module,
-                rdma_modules=lacking_modules(adapter, platform),
+                rdma_modules=module_steps(adapter, pf, platform),
                 pools=platform.guid_pools,
             )
         )

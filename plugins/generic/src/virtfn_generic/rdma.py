@@ -6,13 +6,8 @@ device; programs then want `ib_uverbs` and, to connect by address, `rdma_ucm`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
-
 from virtfn.model import Adapter, DesiredPf, DeviceType, Pf, Platform, Problem, Severity, Step, VfGroup, steps
-from virtfn.model.plan import Need, NeedKind
-
-_FOR_PROGRAMS = ("ib_uverbs", "rdma_ucm")
+from virtfn.model.rdma import PROGRAM_MODULES
 
 
 def wants_rdma(group: VfGroup) -> bool:
@@ -20,28 +15,18 @@ def wants_rdma(group: VfGroup) -> bool:
     return group.is_rdma and group.device_type is DeviceType.NETDEVICE
 
 
-def lacking_modules(adapter: Adapter, platform: Platform) -> tuple[str, ...]:
-    """Modules that RDMA on the adapter takes, without those that are there. Where the core is built in, all are."""
+def module_steps(adapter: Adapter, pf: Pf, platform: Platform) -> list[Step]:
+    """Steps for the modules that RDMA takes, but for those that are there. Where the core is built in, all are."""
     if platform.rdma.built_in:
-        return ()
-    wanted = (*_FOR_PROGRAMS, *([adapter.rdma_module] if adapter.rdma_module else []))
-    return tuple(name for name in wanted if name not in platform.modules)
-
-
-def with_modules(found: Iterable[Step], modules: Iterable[str]) -> list[Step]:
-    """The same steps, with their drivers' RDMA modules among what binding a VF needs."""
-    needs = tuple(Need(NeedKind.MODULE, name) for name in modules)
-    return [
-        replace(step, needs=(*step.needs, *needs)) if needs and step.op == steps.BIND_DRIVER else step for step in found
+        return []
+    why = "RDMA wanted, and the module is not loaded"
+    found = [steps.load_module(adapter.rdma_module, pf=pf, why=why)] if adapter.rdma_module else []
+    found += [
+        steps.load_module(name, pf=pf, why=why, optional=True)
+        for name in PROGRAM_MODULES
+        if name not in platform.missing_modules
     ]
-
-
-def load_modules(pf: Pf, modules: Iterable[str]) -> list[Step]:
-    """The modules, for VFs that are on their driver already: the kernel then makes devices of them as they are."""
-    return [
-        replace(steps.load_module(name, why="RDMA wanted, and the module is not loaded"), target=str(pf.address))
-        for name in modules
-    ]
+    return [step for step in found if step.args["module"] not in platform.modules]
 
 
 def rdma_problems(adapter: Adapter, pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
@@ -50,10 +35,13 @@ def rdma_problems(adapter: Adapter, pf: Pf, want: DesiredPf, platform: Platform)
     if not groups or pf.driver is None or pf.netdev is None:
         return []
     field = f"vfGroups[{groups[0][0]}].isRdma"
+    module = adapter.rdma_module
+    if module in platform.missing_modules:
+        return [_no_module(pf, field, module)]
     if pf.rdma is None:
-        if adapter.rdma_module and adapter.rdma_module in lacking_modules(adapter, platform):
+        if module and module not in platform.modules and not platform.rdma.built_in:
             return []  # it is loaded first
-        return [_no_device(pf, field, adapter.rdma_module)]
+        return [_no_device(pf, field, module)]
     without = [
         vf.index
         for vf in pf.vfs
@@ -72,6 +60,16 @@ def rdma_problems(adapter: Adapter, pf: Pf, want: DesiredPf, platform: Platform)
             severity=Severity.WARNING,
         )
     ]
+
+
+def _no_module(pf: Pf, field: str, module: str) -> Problem:
+    return Problem(
+        object=pf.label,
+        field=field,
+        message=f"RDMA wanted, and this kernel has no module {module}, which makes RDMA devices of the card",
+        hint="install the package that has it (linux-modules-extra, kernel-modules-extra), or leave isRdma out",
+        reason="UnsupportedSetting",
+    )
 
 
 def _no_device(pf: Pf, field: str, module: str) -> Problem:

@@ -16,7 +16,7 @@ from virtfn_generic.identity import (
     plan_release,
     stale_on_ethernet,
 )
-from virtfn_generic.rdma import load_modules, wants_rdma, with_modules
+from virtfn_generic.rdma import wants_rdma
 from virtfn_generic.vdpa import plan_group_vdpa, plan_release_vdpa
 
 _OVERRIDDEN = "with a driver_override that keeps other drivers away"
@@ -28,19 +28,19 @@ def plan_vfs_of(
     planned: Sequence[Step],
     *,
     vdpa_module: str = "",
-    rdma_modules: Sequence[str] = (),
+    rdma_modules: Sequence[Step] = (),
     pools: GuidPools | None = None,
 ) -> list[Step]:
     """All VF steps of one PF.
 
     :param planned: steps that come before: they may make the VFs anew or take some from their driver.
     :param vdpa_module: kernel module that the VFs' driver needs for vDPA.
-    :param rdma_modules: kernel modules that RDMA needs, and that are not loaded.
+    :param rdma_modules: steps for the kernel modules that RDMA takes.
     :param pools: the administrator's GUIDs.
     """
     anew = steps.creates_vfs(planned, pf)
     unbound = steps.unbound_vfs(planned, pf)
-    found: list[Step] = []
+    found = list(rdma_modules) if any(wants_rdma(group) for group in want.groups) and not want.release else []
     for index in range(want.num_vfs):
         vf = None if anew else pf.vf(index)
         if vf is None and want.externally_managed:
@@ -50,8 +50,7 @@ def plan_vfs_of(
         if want.release:
             found += _plan_release(pf, index, vf, was, taken=taken, vdpa_module=vdpa_module)
         elif group := want.group_of(index):
-            steps_of_vf = _plan_group(pf, index, vf, group, taken=taken, vdpa_module=vdpa_module, pools=pools)
-            found += with_modules(steps_of_vf, rdma_modules) if wants_rdma(group) else steps_of_vf
+            found += _plan_group(pf, index, vf, group, taken=taken, vdpa_module=vdpa_module, pools=pools)
         elif vf is None:
             found.append(
                 steps.bind_driver(pf, index, None, optional=True, why="new VF in no group: left on its default driver")
@@ -62,9 +61,7 @@ def plan_vfs_of(
         elif was is not None and (vf.driver is None or vf.driver_override is not None):
             why = "an apply that was cut off left it " + (_OVERRIDDEN if vf.driver else "without its driver")
             found.append(steps.bind_driver(pf, index, was.driver, optional=was.driver is None, why=why))
-    rdma = any(wants_rdma(group) for group in want.groups) and not want.release
-    asked_for = any(need.value in rdma_modules for step in found for need in step.needs)
-    return [*load_modules(pf, rdma_modules), *found] if rdma and not asked_for else found
+    return found
 
 
 def _plan_group(
