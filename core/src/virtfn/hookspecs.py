@@ -66,7 +66,7 @@ def claim(device: Pf, platform: Platform) -> Claim | Refusal | None:
 
 
 @hookspec(firstresult=True)
-def observe(adapter: Adapter, host: HostReader) -> Mapping[str, Any] | None:
+def observe(adapter: Adapter, host: HostReader, platform: Platform) -> Mapping[str, Any] | None:
     """Vendor facts of the adapter: firmware current and next, modes, package versions.
 
     Called once per adapter and pass. What is returned is put in `Adapter.facts`, shown in the node state's status, and
@@ -74,6 +74,7 @@ def observe(adapter: Adapter, host: HostReader) -> Mapping[str, Any] | None:
 
     :param adapter: the adapter as core observed it; `facts` is empty.
     :param host: reads only; it has no method that writes.
+    :param platform: facts of the node.
     """
 
 

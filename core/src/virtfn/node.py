@@ -32,6 +32,7 @@ class Node:
 
     :param registry: loads the plugins for the ids present; given by tests to bring their own.
     :param now: monotonic seconds.
+    :param firmware_reset: whether a card may be reset while the node runs, to spare a reboot.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class Node:
         journal: Journal,
         now: Callable[[], float],
         registry: Callable[[frozenset[PciId]], Registry] = load_registry,
+        firmware_reset: bool = False,
     ) -> None:
         self._machine = machine
         self._journal = journal
         self._now = now
         self._load = registry
+        self._firmware_reset = firmware_reset
         self._registry: Registry | None = None
         self._ids: frozenset[PciId] = frozenset()
 
@@ -64,6 +67,7 @@ class Node:
     def observe(self) -> Observation:
         """One pass over machine and journal. Reads only."""
         base = read_inventory(self._machine)
+        base = replace(base, platform=replace(base.platform, firmware_reset=self._firmware_reset))
         inventory = observe(self._machine.reader, self._registry_for(base), base=base)
         records, problems = self._journal.load({pf.address: pf for pf in inventory.pfs()})
         return Observation(inventory, records, problems)

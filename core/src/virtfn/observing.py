@@ -60,15 +60,16 @@ def observe(reader: Reader, registry: Registry, *, base: Inventory | None = None
     inventory = _with_params(registry.assign(base or read_inventory(reader)), reader)
     adapters = []
     for adapter in inventory.adapters:
-        adapters.append(adapter if adapter.owner is None else _with_facts(adapter, reader, registry))
+        adapters.append(adapter if adapter.owner is None else _with_facts(adapter, inventory, reader, registry))
     wanted = NODE_MODULES.union(*({adapter.rdma_module, adapter.vdpa_module} for adapter in adapters)) - {""}
     missing = reader.missing_modules(sorted(wanted))
     return replace(inventory, adapters=tuple(adapters), platform=replace(inventory.platform, missing_modules=missing))
 
 
-def _with_facts(adapter: Adapter, reader: Reader, registry: Registry) -> Adapter:
+def _with_facts(adapter: Adapter, inventory: Inventory, reader: Reader, registry: Registry) -> Adapter:
     """One plugin's failure is its adapter's fault only; the others go on."""
     try:
-        return replace(adapter, facts=registry.hooks(adapter).observe(adapter, host=reader))
+        facts = registry.hooks(adapter).observe(adapter, host=reader, platform=inventory.platform)
+        return replace(adapter, facts=facts)
     except VirtfnError as error:
         return replace(adapter, fault=f"{error.reason}: {error}")

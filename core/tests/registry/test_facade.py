@@ -114,7 +114,7 @@ WANTED = DesiredAdapter("0000:3b:00")
 
 
 def test_a_missing_hook_falls_to_generic(hooks: AdapterHooks, adapter: Adapter) -> None:
-    assert hooks.observe(adapter, host=cast(HostReader, NO_HOST)) == {"from": "generic"}
+    assert hooks.observe(adapter, host=cast(HostReader, NO_HOST), platform=Platform()) == {"from": "generic"}
 
 
 def test_none_falls_to_generic(hooks: AdapterHooks, adapter: Adapter) -> None:
@@ -183,7 +183,7 @@ def test_a_hook_left_to_a_generic_that_is_not_there_is_an_error(adapter: Adapter
     with pytest.raises(NoOwnerError, match="leaves plan_functions to the generic plugin"):
         hooks.plan_functions(adapter, desired=WANTED, platform=Platform())
     assert hooks.plan_vfs(adapter, desired=WANTED, platform=Platform(), planned=()) == ()
-    assert hooks.observe(adapter, host=NO_HOST) == {}
+    assert hooks.observe(adapter, host=NO_HOST, platform=Platform()) == {}
 
 
 def test_generic_comes_last_even_unmarked(adapter: Adapter) -> None:
@@ -228,7 +228,7 @@ def answering(hook: str, answer: Callable[[], Any]) -> Registry:
 def call(registry: Registry, hook: str, adapter: Adapter) -> Any:
     hooks = registry.hooks(adapter)
     if hook == "observe":
-        return hooks.observe(adapter, host=NO_HOST)
+        return hooks.observe(adapter, host=NO_HOST, platform=Platform())
     if hook == "perform":
         return hooks.perform(OWN, adapter=adapter, host=NO_HOST)
     if hook == "plan_vfs":

@@ -5,17 +5,28 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from virtfn.daemon.gate import Handshake
+from virtfn.daemon.loop import LoopSettings, NodeLoop, Turn
+from virtfn.daemon.plan_report import digest_of
+from virtfn.daemon.record import RecordFile
+from virtfn.daemon.request import Request
+from virtfn.daemon.status import Report, status_of
+from virtfn.host.api import CommandResult
 from virtfn.host.command import HostCommands
 from virtfn.host.machine import Machine
 from virtfn.journal import Journal
-from virtfn.model import DesiredPf, DesiredState, Outcome, Plan
+from virtfn.kube.events import EventType
+from virtfn.kube.meter import Tally
+from virtfn.model import DesiredPf, DesiredState, Inventory, Outcome, PciAddress, Plan
 from virtfn.node import Node, Observation
 from virtfn.registry import Registry
 from virtfn.testing import FakeHost
@@ -33,16 +44,19 @@ class Ground:
     def __init__(self, folder: Path) -> None:
         self.host = FakeHost()
         self.folder = folder
+        self.firmware_reset = False
+        self.commands = self.host.kernel.commands
         self.restart()
 
     def restart(self) -> None:
         """A new process."""
-        self.machine = Machine(self.host.kernel)
+        self.machine = Machine(replace(self.host.kernel, commands=self.commands))
         self.node = Node(
             self.machine,
             journal=Journal(self.folder / "journal"),
             now=self.host.kernel.clock.monotonic,
             registry=lambda _ids: two_plugins(),
+            firmware_reset=self.firmware_reset,
         )
 
     def observe(self) -> Observation:
@@ -134,17 +148,42 @@ for name, after in state["next"].items():
 """
 
 
+RESET_PROGRAM = r"""#!{python} -IS
+import json, sys, time
+
+with open({state!r}) as file:
+    state = json.load(file)
+words = sys.argv[1:]
+with open({state!r}[:-5] + "resets", "a") as runs:
+    print(*words, file=runs)
+if "-v" in words:
+    sys.exit(print("mstfwreset, mstflint %s, Git SHA Hash: 1234abc" % state["version"]))
+time.sleep(state.get("reset_sleeps", 0))
+if state.get("reset_fails"):
+    print(state["reset_fails"])
+    sys.exit(1)
+print("The reset level for device, %s is:" % words[words.index("-d") + 1])
+print("-I- Sending Reset Command To Fw             -Done")
+if not state.get("reset_lies"):
+    state["current"] = dict(state["next"])
+    with open({state!r}, "w") as file:
+        json.dump(state, file)
+print("-I- FW was loaded successfully.")
+"""
+
+
 class Tool:
-    """A `mstconfig` that is a program on the PATH, with a card's settings in a file."""
+    """A `mstconfig` and a `mstfwreset` that are programs on the PATH, with a card's settings in a file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state: dict[str, Any] = {"version": "4.21.0", "odd": [], "lies": False}
         values = {"SRIOV_EN": "False(0)", "NUM_OF_VFS": "8", "LINK_TYPE_P1": "ETH(2)", "LINK_TYPE_P2": "ETH(2)"}
         self.state |= {"current": dict(values), "next": dict(values)}
-        program = folder / "mstconfig"
-        program.write_text(PROGRAM.format(python=sys.executable, state=str(folder / "state")), encoding="utf-8")
-        program.chmod(0o755)
+        for name, text in (("mstconfig", PROGRAM), ("mstfwreset", RESET_PROGRAM)):
+            program = folder / name
+            program.write_text(text.format(python=sys.executable, state=str(folder / "state")), encoding="utf-8")
+            program.chmod(0o755)
         self.save()
 
     def be(self, **changes: Any) -> None:
@@ -162,7 +201,15 @@ class Tool:
     @property
     def runs(self) -> list[str]:
         """The arguments of each run but those that asked for the version."""
-        path = self.folder / "runs"
+        return self._runs("runs")
+
+    @property
+    def resets(self) -> list[str]:
+        """The same of the program that resets cards."""
+        return self._runs("resets")
+
+    def _runs(self, name: str) -> list[str]:
+        path = self.folder / name
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [line for line in lines if line != "-v"]
 
@@ -184,3 +231,134 @@ def machine_with(ground: Ground) -> Callable[..., Machine]:
         return Machine(replace(ground.host.kernel, commands=HostCommands()))
 
     return make
+
+
+FIRST = "0000:3b:00.0"
+SECOND = "0000:3b:00.1"
+OTHER = "0000:5e:00.0"
+
+
+class Clock:
+    """Time that moves only when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def wait(self, event: threading.Event, *, seconds: float) -> bool:
+        self.seconds += seconds
+        return event.is_set()
+
+
+class Rig:
+    """The daemon's loop on a simulated machine; the test is the controller and systemd."""
+
+    def __init__(self, ground: Any) -> None:
+        self.ground = ground
+        self.host = ground.host
+        self.clock = Clock()
+        self.request: Request | None = None
+        self.report: Report | None = None
+        self.reboots = 0
+        self.events: list[tuple[str, str]] = []
+        self.host.install("systemd-run", self._systemd_run)
+        self.start()
+
+    def start(self) -> None:
+        self.ground.restart()
+        folder: Path = self.ground.folder
+        self.loop = NodeLoop(
+            self.ground.node,
+            machine=self.ground.machine,
+            source=self,
+            teller=self,
+            record=RecordFile(folder / "journal" / "daemon" / "record.json"),
+            run_dir=folder / "run",
+            clock=self.clock,
+            meter=Tally(),
+            settings=LoopSettings(),
+        )
+
+    def _systemd_run(self, argv: tuple[str, ...]) -> CommandResult:
+        self.reboots += 1
+        return CommandResult(argv, 0, "", "")
+
+    def read(self, inventory: Inventory) -> Request | None:
+        return self.request
+
+    def publish(self, report: Report) -> None:
+        self.report = report
+        assert self.request is not None
+        needed = status_of(report).needed_state
+        self.request = replace(self.request, handshake=replace(self.request.handshake, needed=needed))
+
+    def tell(self, *, reason: str, action: str, note: str, level: EventType = EventType.NORMAL) -> None:
+        self.events.append((reason, note))
+
+    def want(self, retry: str = "", **vfs: int) -> None:
+        interfaces = [
+            {
+                "pciAddress": {"first": FIRST, "second": SECOND, "other": OTHER}[name],
+                "numVfs": count,
+                "vfGroups": [{"resourceName": "net", "vfRange": f"0-{count - 1}", "policyName": "p"}],
+            }
+            for name, count in vfs.items()
+        ]
+        before = self.request.handshake if self.request is not None else Handshake(current="Idle", desired="Idle")
+        generation = self.request.generation + 1 if self.request is not None else 1
+        self.request = Request({"interfaces": interfaces}, generation, uid="1", handshake=replace(before, retry=retry))
+
+    def shake(self, **hands: str) -> None:
+        assert self.request is not None
+        self.request = replace(self.request, handshake=replace(self.request.handshake, **hands))
+
+    def turn(self) -> Turn:
+        """One turn, and the controller's answer to it."""
+        self.clock.seconds += 60.0
+        turn = self.loop.turn()
+        assert self.report is not None
+        decision = self.report.decision
+        assert decision is not None
+        if self.needed == "Idle":
+            self.shake(current="Idle", desired="Idle", drained_for="")
+        else:
+            self.shake(current="DrainComplete", desired=self.needed, drained_for=digest_of(decision.due))
+        return turn
+
+    def turns(self, count: int = 4) -> None:
+        """Some turns; what is asked of systemd in them happens after each."""
+        for _ in range(count):
+            before = self.reboots
+            self.turn()
+            if self.reboots > before:
+                self.host.reboot()
+                self.start()
+
+    @property
+    def needed(self) -> str:
+        assert self.report is not None
+        return str(status_of(self.report).needed_state)
+
+    @property
+    def status(self) -> Any:
+        assert self.report is not None
+        return status_of(self.report)
+
+    @property
+    def blocked(self) -> list[str]:
+        assert self.report is not None
+        assert self.report.decision is not None
+        return [str(block.reason) for block in self.report.decision.blocked]
+
+    def vfs(self, address: str) -> int:
+        return len(self.ground.machine.vf_addresses(PciAddress.parse(address)))
+
+
+@pytest.fixture
+def rig(ground: Any) -> Rig:
+    return Rig(ground)

@@ -11,7 +11,7 @@ import pytest
 from virtfn.errors import CommandFailed, HostError, LockdownActive, NotEffective, UnsupportedSetting
 from virtfn.host.command import HostCommands
 from virtfn.host.machine import Machine
-from virtfn.model import Adapter, Disruption, OutcomeStatus, PciAddress, Step, StepOutcome
+from virtfn.model import Adapter, Disruption, OutcomeStatus, PciAddress, Platform, Step, StepOutcome
 from virtfn.observing import read_inventory
 from virtfn.testing import FakeHost
 from virtfn_mellanox import facts, perform
@@ -35,7 +35,7 @@ def adapter_of(machine: Machine) -> Adapter:
 
 
 def look(machine: Machine) -> dict[str, Any]:
-    return dict(facts.facts_of(adapter_of(machine), machine.reader))
+    return dict(facts.facts_of(adapter_of(machine), machine.reader, Platform()))
 
 
 def do(machine: Machine) -> StepOutcome:

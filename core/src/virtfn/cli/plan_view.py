@@ -16,6 +16,7 @@ _COLOURS = {
     Disruption.REFRESH: "green",
     Disruption.VFS: "yellow",
     Disruption.PF: "red",
+    Disruption.RESET: "bold red",
     Disruption.REBOOT: "bold red",
     Disruption.POWER_CYCLE: "bold red",
 }
@@ -24,6 +25,7 @@ _MEANINGS = {
     Disruption.REFRESH: "the device plugin has to read the devices again, no traffic is lost",
     Disruption.VFS: "the VFs named lose traffic",
     Disruption.PF: "all VFs of a PF lose traffic",
+    Disruption.RESET: "a card is reset with all its ports",
     Disruption.REBOOT: "the node has to be rebooted",
     Disruption.POWER_CYCLE: "the node has to be switched off and on",
 }

@@ -7,7 +7,7 @@ The cause is one device's disruptive steps, together with what is wanted of it a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -64,13 +64,23 @@ def takes_reboot(step: Step) -> bool:
     return step.disruption is Disruption.REBOOT
 
 
+def takes_reset(step: Step) -> bool:
+    """Whether the step resets a card."""
+    return step.disruption is Disruption.RESET
+
+
+def card_of(step: Step) -> str:
+    """`domain:bus:device` of the card that the step is about; `node` stays what it is."""
+    return step.target.partition(".")[0]
+
+
 def wants(plan: Plan, desired: DesiredState, *, retry: str) -> Iterator[Want]:
-    """What each device of the plan takes, those that take nothing left out.
+    """What each device of the plan takes, those that take nothing left out; and each reset for itself.
 
     :param retry: value of the annotation that lets it be tried again.
     """
     for target in dict.fromkeys(step.target for step in plan.steps):
-        steps = [step for step in plan.steps if step.target == target]
+        steps = [step for step in plan.steps if step.target == target and not takes_reset(step)]
         if reboot := [step for step in steps if takes_reboot(step)]:
             kind, disruptive = AttemptKind.REBOOT, reboot
         elif drain := [step for step in steps if takes_drain(step)]:
@@ -79,6 +89,24 @@ def wants(plan: Plan, desired: DesiredState, *, retry: str) -> Iterator[Want]:
             continue
         wanted = [str(to_data(pf)) for pf in desired.pfs if target in (str(pf.address), pf.address.slot)]
         yield Want(target, kind, fingerprint(disruptive, also=[*wanted, retry]), tuple(disruptive))
+    for step in filter(takes_reset, plan.steps):
+        yield Want(step.target, AttemptKind.RESET, _reset_key(step, retry), (step,))
+
+
+def _reset_key(step: Step, retry: str) -> str:
+    """VFs come and go by the reset itself, so they do not make another cause of it."""
+    return fingerprint([step], also=[retry])
+
+
+def without_vain_resets(plan: Plan, attempts: Iterable[Attempt], *, retry: str) -> Plan:
+    """The plan without resets that were made for the same cause before, or that would spare the node nothing."""
+    made = {attempt.key for attempt in attempts if attempt.kind is AttemptKind.RESET}
+    new = {card_of(step) for step in plan.steps if takes_reset(step) and _reset_key(step, retry) not in made}
+    reboots = {card_of(step) for step in plan.steps if takes_reboot(step)}
+    if reboots - new:  # the node is rebooted in any case, which does what these would do
+        new -= reboots
+    left = tuple(step for step in plan.steps if not takes_reset(step) or card_of(step) in new)
+    return plan if left == plan.steps else replace(plan, steps=left)
 
 
 def attempt_for(want: Want, attempts: Iterable[Attempt]) -> Attempt | None:
@@ -107,10 +135,11 @@ def judge(want: Want, attempts: Iterable[Attempt], *, boot_id: str) -> Blocked |
 
 
 def power_cycles(plan: Plan) -> tuple[Blocked, ...]:
-    """Devices whose steps take what nothing here ever does by itself."""
+    """Devices whose steps take what nothing here ever does by itself, and for which no reset is left to be tried."""
     found: dict[str, Blocked] = {}
+    hopes = {card_of(step) for step in plan.steps if takes_reset(step)}
     for step in plan.steps:
-        if step.disruption is Disruption.POWER_CYCLE:
+        if step.disruption is Disruption.POWER_CYCLE and card_of(step) not in hopes:
             message = f"{step.target}: {step.why}: it takes a power cycle of the node, which is for a person to do"
             found.setdefault(step.target, Blocked(step.target, Refusal.POWER_CYCLE, message))
     return tuple(found.values())

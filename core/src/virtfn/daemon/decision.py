@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from virtfn.daemon.breaker import Blocked, Want, judge, power_cycles, takes_reboot, wants, without
+from virtfn.daemon.breaker import (
+    Blocked,
+    Want,
+    judge,
+    power_cycles,
+    takes_reboot,
+    wants,
+    without,
+    without_vain_resets,
+)
 from virtfn.daemon.drift import Cause, Drift, Readings, causes, drifts, read_again, steps_of
 from virtfn.daemon.gate import Action, Disrupt, Verdict, need_of, pass_alone, pass_gate
 from virtfn.daemon.plan_report import fingerprint
@@ -114,7 +123,7 @@ def decide(
     records: Mapping[PciAddress, Record],
     memory: Memory,
     *,
-    plan: Callable[[DesiredState], Plan],
+    make_plan: Callable[[DesiredState], Plan],
     in_use: Callable[[], frozenset[PciAddress]],
     rules: Rules,
     now: float,
@@ -123,11 +132,15 @@ def decide(
     """The decision.
 
     :param records: the journal.
-    :param plan: the plan from what is seen to a desired state.
+    :param make_plan: the plan from what is seen to a desired state.
     :param in_use: VFs in use; asked only if it matters.
     :param now: monotonic seconds.
     :param count: whether this look at drift is one of its own; see `read_again`.
     """
+
+    def plan(desired: DesiredState) -> Plan:
+        return without_vain_resets(make_plan(desired), memory.record.attempts, retry=request.handshake.retry)
+
     desired = reading.desired
     whole = plan(desired)
     why = causes(whole, desired, records, settled=memory.record.settled)

@@ -129,7 +129,7 @@ def drifts(
             hold = Hold.REPORTED if times >= enough else Hold.SUSPECTED
         elif times < enough:
             hold = Hold.SUSPECTED
-        elif mode is DriftMode.REPAIR_IF_FREE and any(step.disruption >= Disruption.REBOOT for step in steps):
+        elif mode is DriftMode.REPAIR_IF_FREE and any(step.disruption >= Disruption.RESET for step in steps):
             hold = Hold.IN_USE
         elif mode is DriftMode.REPAIR_IF_FREE and (affected := {vf for step in steps for vf in step.affects}):
             used = in_use() if used is None else used

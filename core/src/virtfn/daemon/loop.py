@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
 
-from virtfn.daemon import attempts, reboot
+from virtfn.daemon import attempts, reboot, resets
 from virtfn.daemon.afterwards import StepListener, in_vain, is_unrecorded, makes_devices_anew
 from virtfn.daemon.boot import BootKeeper
-from virtfn.daemon.breaker import attempt_for, takes_reboot
+from virtfn.daemon.breaker import attempt_for, takes_reboot, takes_reset
 from virtfn.daemon.decision import Decision, Failure, Memory, Rules, decide, key_of
 from virtfn.daemon.device_plugin_config import FILE, Offer, make_offer, write_offer
 from virtfn.daemon.drift import Hold, is_sure
@@ -178,7 +178,7 @@ class NodeLoop:
         outcome = None
         decision = look.decision
         if decision is not None and decision.verdict.action is Action.PERFORM:
-            if any(takes_reboot(step) for step in decision.due.steps):
+            if any(takes_reboot(step) or takes_reset(step) for step in decision.due.steps):
                 return self._reboot(look, decision)
             self._publish(replace(look.report, acting=True))
             self._keep_boot(look)
@@ -241,7 +241,7 @@ class NodeLoop:
             seen.reading,
             seen.observation.records,
             self._memory,
-            plan=lambda desired: self._node.plan(seen.observation, desired),
+            make_plan=lambda desired: self._node.plan(seen.observation, desired),
             in_use=lambda: vfs_in_use(self._machine, seen.observation.inventory),
             rules=self._settings.rules,
             now=self._clock.monotonic(),
@@ -293,11 +293,12 @@ class NodeLoop:
         self._memory = replace(self._memory, failure=failure)
 
     def _reboot(self, look: Look, decision: Decision) -> Turn:
-        """What a reboot brings into force is set, and the node rebooted: once for one cause."""
+        """What a reboot brings into force is set, and the node rebooted: once for one cause, if no reset spares it."""
+        cards = [want for want in decision.wants if want.kind is AttemptKind.RESET]
         reboots = [want for want in decision.wants if want.kind is AttemptKind.REBOOT]
         now = self._clock.monotonic()
         record = self._memory.record
-        if all(attempt_for(want, record.attempts) is not None for want in reboots):
+        if not cards and all(attempt_for(want, record.attempts) is not None for want in reboots):
             self._asked_at = now if self._asked_at is None else self._asked_at
             if now - self._asked_at >= self._settings.reboot_wait:
                 seen = f"the reboot was asked for, and did not begin within {self._settings.reboot_wait:g} s"
@@ -305,11 +306,21 @@ class NodeLoop:
                 return Turn(0.0, look)
             self._publish(replace(look.report, rebooting=True))
             return Turn(min(self._settings.period, 10.0), look)
-        self._publish(replace(look.report, acting=True, rebooting=True))
-        before = tuple(step for step in decision.due.steps if takes_reboot(step) or step.target == steps.NODE)
+        self._publish(replace(look.report, acting=True, rebooting=not cards))
+        held = resets.held_back(decision.due, vfs_in_use(self._machine, look.observation.inventory)) if cards else {}
+        before = tuple(
+            step
+            for step in decision.due.steps
+            if takes_reboot(step) or step.target == steps.NODE or (takes_reset(step) and step.target not in held)
+        )
         after = tuple(step for step in decision.due.steps if step not in before)
         plan = replace(decision.due, steps=before + after)
+        if cards:
+            self._remember(resets.begun(record, cards, at=whole_time(self._clock.now())))
         outcome = self._perform(look, decision, plan, first=len(before))
+        for want, seen in resets.in_vain(cards, outcome, held):
+            self._remember(attempts.gave_up(self._memory.record, [want], seen=seen))
+            self._teller.tell(reason="ResetInVain", action="Reset", note=seen, level=EventType.WARNING)
         if outcome.failed is not None and look.request is not None:
             failed = outcome.failed
             self._teller.tell(reason=failed.reason, action="Apply", note=failed.detail, level=EventType.WARNING)
@@ -317,6 +328,12 @@ class NodeLoop:
             look = self._judge(self._see())
             self._publish(look.report)
             return Turn(self._pause(look), look, outcome)
+        if cards:
+            look = self._judge(self._see())
+            reboots = resets.still_needed(reboots, look.decision, look.observation.inventory)
+            if not reboots:
+                self._publish(look.report)
+                return Turn(self._pause(look), look, outcome)
         self._remember(attempts.begun(self._memory.record, reboots, at=whole_time(self._clock.now())))
         causes = "; ".join(want.cause for want in reboots)
         self._teller.tell(reason="RebootNode", action="Reboot", note=f"the node is rebooted: {causes}")

@@ -32,12 +32,14 @@ class AttemptKind(StrEnum):
     """What is made to let steps be done, or to let them take effect."""
 
     DRAIN = "Drain"
+    RESET = "Reset"
+    """Of a card, in the hope that it spares a reboot."""
     REBOOT = "Reboot"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One drain or reboot, made for one device."""
+    """One drain, reset or reboot, made for one device."""
 
     kind: AttemptKind
     target: str

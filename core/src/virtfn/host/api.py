@@ -91,8 +91,12 @@ class HostReader(Protocol):
         """`ethtool -i`: `driver`, `version`, `firmware-version`, `bus-info`; empty when unreadable."""
         ...
 
-    def netdev_users(self, function: PciAddress) -> tuple[str, ...]:
-        """What of this host would go down with the function's netdevs, for people: `bond0`, `an IPv4 route`.
+    def netdev_names(self, function: PciAddress) -> tuple[str, ...]:
+        """The function's netdevs in this network namespace; in switchdev mode representors are among a PF's."""
+        ...
+
+    def netdev_users(self, functions: Sequence[PciAddress]) -> tuple[str, ...]:
+        """What of this host would go down with the functions' netdevs, for people: `bond0 on ens1f0`.
 
         What other network namespaces have on them is not seen.
         """

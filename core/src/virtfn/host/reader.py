@@ -14,6 +14,7 @@ from virtfn.errors import CommandFailed, DeviceGone, WaitTimeout
 from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam
 from virtfn.host.bridge_reader import read_open_vswitch
 from virtfn.host.kernel import ARPHRD_ETHER, ARPHRD_INFINIBAND, Kernel, LinkInfo
+from virtfn.host.netdev_users import users_of
 from virtfn.host.owned_files import read_owned, udev_keeps_rules
 from virtfn.host.rdma import guid_pools, rdma_device, rdma_facts
 from virtfn.host.representors import is_representor, is_uplink_port, keeps_name, representors_of, taken_names
@@ -98,6 +99,11 @@ class Reader:
             return self._kernel.ethtool.driver_info(netdev)
         except OSError:
             return {}
+
+    def netdev_users(self, functions: Sequence[PciAddress]) -> tuple[str, ...]:
+        """See `HostReader`."""
+        names = [name for function in functions for name in self.netdev_names(function)]
+        return users_of(self._kernel.files, names)
 
     def run(self, argv: Sequence[str], *, timeout: float = 30.0, device: str = "") -> CommandResult:
         """See `HostReader`."""
@@ -222,14 +228,14 @@ class Reader:
         """Name of the driver bound to a function."""
         return self._kernel.files.readlink(device_path(address, "driver"))
 
-    def netdev_names(self, address: PciAddress) -> tuple[str, ...]:
-        """Netdevs whose parent is the function, or its virtio device."""
+    def netdev_names(self, function: PciAddress) -> tuple[str, ...]:
+        """See `HostReader`. Netdevs whose parent is the function, or its virtio device."""
         files = self._kernel.files
-        names = list(files.listdir(device_path(address, "net")))
+        names = list(files.listdir(device_path(function, "net")))
         if not names:
-            for name in files.listdir(device_path(address)):
+            for name in files.listdir(device_path(function)):
                 if name.startswith("virtio"):
-                    names += files.listdir(device_path(address, f"{name}/net"))
+                    names += files.listdir(device_path(function, f"{name}/net"))
         return tuple(names)
 
     def uplink(self, address: PciAddress, links: Mapping[str, LinkInfo]) -> LinkInfo | None:

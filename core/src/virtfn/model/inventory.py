@@ -252,6 +252,8 @@ class Platform:
         """`shared` or `exclusive`; None where there is no RDMA."""
         return self.rdma.mode
 
+    firmware_reset: bool = False
+    """A card may be reset while the node runs, if that spares a reboot: whoever runs virtfn has allowed it."""
     udev: bool = False
     """udev runs on the host, and its rules can be written."""
     owned_files: Mapping[str, str] = field(default_factory=dict)

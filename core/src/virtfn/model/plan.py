@@ -21,9 +21,12 @@ class Disruption(IntEnum):
     """The VFs named in `affects` lose traffic."""
     PF = 3
     """Every VF of the PF is destroyed or unbound."""
-    REBOOT = 4
+    RESET = 4
+    """The card is reset with all its ports, to bring into force what other steps set: a try that may spare the node the
+    reboot or power cycle that those take. It is made only when the node is drained as for a reboot."""
+    REBOOT = 5
     """The node has to be rebooted."""
-    POWER_CYCLE = 5
+    POWER_CYCLE = 6
     """The node has to be switched off and on."""
 
     @classmethod

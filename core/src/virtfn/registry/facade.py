@@ -148,9 +148,9 @@ class AdapterHooks:
         """For each hook the names of the plugins that implement it, in the order they are asked."""
         return {hook: tuple(plugin.name for plugin in self._plugins if hook in plugin.hooks) for hook in ADAPTER_HOOKS}
 
-    def observe(self, adapter: Adapter, *, host: HostReader) -> Mapping[str, Any]:
+    def observe(self, adapter: Adapter, *, host: HostReader, platform: Platform) -> Mapping[str, Any]:
         """Vendor facts as JSON values, a copy; empty when no plugin has any."""
-        facts: Mapping[str, Any] | None = self._callers["observe"](adapter=adapter, host=host)
+        facts: Mapping[str, Any] | None = self._callers["observe"](adapter=adapter, host=host, platform=platform)
         return {} if facts is None else facts
 
     def plan_firmware(self, adapter: Adapter, *, desired: DesiredAdapter, platform: Platform) -> tuple[Step, ...]:

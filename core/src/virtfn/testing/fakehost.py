@@ -24,6 +24,8 @@ from virtfn.model.rdma import EXCLUSIVE
 from virtfn.testing.ground.calls import Call, Calls, Fault, Match
 from virtfn.testing.ground.card import Card, Firmware, PciFunction, Quirks, Setting
 from virtfn.testing.ground.clock import VirtualClock
+from virtfn.testing.ground.fwreset import TOOL as RESET_TOOL
+from virtfn.testing.ground.fwreset import ResetTool, is_reset
 from virtfn.testing.ground.interfaces import (
     FakeClock,
     FakeCommands,
@@ -84,6 +86,8 @@ class FakeHost:
         self.cards: list[Card] = []
         self.firmware_tool: NvConfigTool | None = None
         """The program for the settings in cards' firmware, if it is on the machine."""
+        self.reset_tool: ResetTool | None = None
+        """The program that resets cards, which comes with it."""
         self._programs = FakeCommands(self.model, self._calls, release=release)
         self.kernel = Kernel(
             files=FakeFiles(self.model, self._calls),
@@ -105,6 +109,7 @@ class FakeHost:
         self._tree.file("proc/sys/kernel/osrelease", f"{release}\n")
         self._boots = 0
         self._seed = seed
+        self._virtual = virtual
         self._boot()
         self._tree.file("proc/cpuinfo", f"processor\t: 0\nflags\t\t: fpu msr pae vmx{' hypervisor' * virtual}\n")
         self._tree.file("proc/cmdline", "BOOT_IMAGE=/vmlinuz ro quiet\n")
@@ -235,6 +240,15 @@ class FakeHost:
         if self.ovs.switch_pid is not None:
             self.ovs.start_switch()
 
+    def reset_card(self, card: Card) -> None:
+        """Its functions are gone and come back as after a boot, pending firmware settings in force."""
+        for function in card.functions:
+            self.model.remove(function)
+        card.functions.clear()
+        card.firmware.apply()
+        self.model.power_up(card)
+        self.model.operations.wake()
+
     # --- somebody else on the machine ---------------------------------------------------------------------------------
 
     def hold_vfio(self, address: str | PciAddress, *, pid: int = 4242, name: str = "qemu-system-x86") -> Process:
@@ -291,7 +305,7 @@ class FakeHost:
         self._programs.install(name, program, writes=writes)
 
     def install_firmware_tool(self, version: str) -> None:
-        """Put the program on the machine that reads and sets what cards keep in their firmware, in a version."""
+        """Put the programs on the machine that set what cards keep in their firmware, and reset them, in a version."""
 
         def card_of(function: str) -> Card | None:
             slot = function.rpartition(".")[0]
@@ -299,6 +313,8 @@ class FakeHost:
 
         self.firmware_tool = NvConfigTool(card_of, version=version)
         self.install(TOOL, self.firmware_tool, writes=is_write)
+        self.reset_tool = ResetTool(card_of, self.reset_card, virtual=self._virtual, version=version)
+        self.install(RESET_TOOL, self.reset_tool, writes=is_reset)
 
     def after(self, seconds: float, event: Callable[[], None]) -> None:
         """Let something happen while virtfn waits, so many virtual seconds from now."""

@@ -7,6 +7,8 @@
   vain. It is planned for each PF that lacks something, so that a port that lacks nothing goes on if it was.
 * BlueField-2 goes on through a reboot. What it takes is set at once, which changes nothing yet; the power cycle that
   brings it into force is a step of its own, and a person's.
+* Where it is allowed and nothing is known against it, a reset of the card comes after the settings: whether it has
+  helped is seen afterwards, and the steps that take a reboot or a power cycle stand as they do without it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from virtfn.model import (
     Severity,
     Step,
 )
-from virtfn_mellanox.bluefield import CpuMode, needs_power_cycle
+from virtfn_mellanox.bluefield import CpuMode, is_bluefield, needs_power_cycle
 from virtfn_mellanox.facts import ENABLE_SRIOV, LINK_TYPES, NUM_OF_VFS, PER_PF, SRIOV, TOTAL_VFS, Known
 from virtfn_mellanox.known_bad import refusal
 from virtfn_mellanox.settings import Setting, Value, same, told
@@ -38,6 +40,7 @@ from virtfn_mellanox.tables import DEVICES, MAX_VFS
 
 SET_NVCONFIG: Final = "mellanox.set_nvconfig"
 AWAIT_POWER_CYCLE: Final = "mellanox.await_power_cycle"
+RESET_CARD: Final = "mellanox.reset_card"
 
 SETTINGS: Final = "settings"
 """Argument: settings for the tool, by name."""
@@ -78,6 +81,7 @@ class _Case:
         self._platform = platform
         self._known = Known.of(adapter)
         self._need = max((self._need_of(pf) for pf in adapter.pfs), default=0)
+        self._no_reset = self._against_reset()
         self._steps: list[Step] = []
         self._problems: list[Problem] = []
 
@@ -95,6 +99,8 @@ class _Case:
                     self._change(pf, want)
         if not self._steps:
             self._keep()
+        elif self._no_reset == "" and all(step.disruption >= Disruption.REBOOT for step in self._steps):
+            self._reset()
         return Judgement(tuple(self._steps), tuple(self._problems))
 
     # --- what is lacking ----------------------------------------------------------------------------------------------
@@ -234,6 +240,19 @@ class _Case:
             return _Obstacle(*bad)
         return None
 
+    def _against_reset(self) -> str | None:
+        """Why the card must not be reset while the node runs; empty: it may. None: nobody has allowed it."""
+        known = self._known
+        if known.no_reset is None or known.no_reset:
+            return known.no_reset
+        if is_bluefield(self._adapter.pfs[0].id) and known.mode != CpuMode.NIC:
+            return "whether the card is in NIC mode is not known"
+        for pf in self._adapter.pfs:
+            want = self._desired.pf(pf.address)
+            if pf.vfs and (want is None or want.externally_managed):
+                return f"{pf.address} has VFs that are not virtfn's"
+        return ""
+
     def _blocked(self, pf: Pf, field: str, lead: str, obstacle: _Obstacle | None) -> None:
         if obstacle is not None:
             self._error(pf, field, f"{lead}; {obstacle.why}", obstacle.hint, reason=obstacle.reason)
@@ -242,6 +261,7 @@ class _Case:
 
     def _plan(self, pf: Pf, settings: Mapping[str, Value], devlink: Mapping[str, Value], why: str) -> None:
         args = _args(settings, devlink)
+        why += f" (no reset is tried: {self._no_reset})" if self._no_reset else ""
         target, ready = str(pf.address), self._is_set(pf, settings, devlink)
         if not needs_power_cycle(pf.id, self._known.firmware):
             why += " (set already for the next boot)" if ready else ""
@@ -302,6 +322,18 @@ class _Case:
         if _int(offered.get(TOTAL_VFS)) < want.num_vfs:
             values[TOTAL_VFS] = want.num_vfs
         return values
+
+    def _reset(self) -> None:
+        """What may spare the node what all the steps so far take."""
+        settings: dict[str, Value] = {}
+        devlink: dict[str, Any] = {}
+        for step in self._steps:
+            settings |= step.args.get(SETTINGS) or {}
+            devlink |= {step.target: values} if (values := step.args.get(DEVLINK)) else {}
+        vfs = tuple(sorted(vf.address for pf in self._adapter.pfs for vf in pf.vfs))
+        why = "a reset of the card may bring into force what is set"
+        first, args = self._steps[0].target, _args(settings, devlink)
+        self._steps.append(Step(RESET_CARD, first, why, args=args, disruption=Disruption.RESET, affects=vfs))
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from virtfn.errors import CommandFailed, LockdownActive
 from virtfn.host.api import CommandResult, HostReader, ParamMode
-from virtfn.model import Adapter
+from virtfn.model import Adapter, Platform
 from virtfn_mellanox.bluefield import SETTINGS as CPU_SETTINGS
 from virtfn_mellanox.bluefield import cpu_mode, is_bluefield
 from virtfn_mellanox.mstconfig import PACKAGE, SECONDS, TOOL, Version, read_settings, read_version
@@ -34,6 +34,9 @@ SHOWN: Final = (SRIOV, NUM_OF_VFS, PER_PF, *LINK_TYPES, *CPU_SETTINGS)
 ENABLE_SRIOV: Final = "enable_sriov"
 TOTAL_VFS: Final = "total_vfs"
 
+RESET_TOOL: Final = "mstfwreset"
+
+_MOST_TOLD: Final = 4
 _LOCKDOWN: Final = "/sys/kernel/security/lockdown"
 _LOCKED = re.compile(r"\[(integrity|confidentiality)\]")
 _FIRMWARE = re.compile(r"(\d+\.\d+\.\d+)(?:\s+\((\w+)\))?")
@@ -62,6 +65,8 @@ class Known:
     """Of a BlueField."""
     devlink: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     """Permanent parameters by PCI address: values for the next reset."""
+    no_reset: str | None = None
+    """Why the card must not be reset while the node runs; empty: it may. None: nobody has allowed it."""
 
     @classmethod
     def of(cls, adapter: Adapter) -> Known:
@@ -77,6 +82,7 @@ class Known:
             unknown=Unknown(**unknown) if unknown else None,
             mode=facts.get("mode"),
             devlink=facts.get("devlink") or {},
+            no_reset=facts.get("noReset"),
         )
 
 
@@ -85,7 +91,7 @@ def version_of(text: str | None) -> Version | None:
     return tuple(int(part) for part in text.split(".")) if text else None
 
 
-def facts_of(adapter: Adapter, host: HostReader) -> Mapping[str, Any]:
+def facts_of(adapter: Adapter, host: HostReader, platform: Platform) -> Mapping[str, Any]:
     """Firmware, settings and mode; or why they cannot be known."""
     facts: dict[str, Any] = {}
     firmware = _firmware(adapter, host)
@@ -101,7 +107,31 @@ def facts_of(adapter: Adapter, host: HostReader) -> Mapping[str, Any]:
         facts["unknown"] = {"why": str(error), "hint": hint, "reason": error.reason}
     except CommandFailed as error:
         facts["unknown"] = _why_unknown(error)
+    if platform.firmware_reset:
+        facts["noReset"] = _no_reset(adapter, host, platform)
     return facts
+
+
+def _no_reset(adapter: Adapter, host: HostReader, platform: Platform) -> str:
+    """Why the card must not be reset while the node runs; empty: it may."""
+    if platform.virtual:
+        return f"{RESET_TOOL} does nothing in a VM"
+    if platform.lockdown in ("integrity", "confidentiality"):
+        return f"kernel lockdown is {platform.lockdown}"
+    try:
+        tool = host.run_seldom((RESET_TOOL, "-v"), per="", timeout=SECONDS)
+    except CommandFailed as error:
+        return str(error)
+    if tool.code != 0:
+        return f"{RESET_TOOL} -v fails (exit code {tool.code})"
+    return users_of(adapter, host)
+
+
+def users_of(adapter: Adapter, host: HostReader) -> str:
+    """What of this host would lose its network by a reset, for people; empty: nothing that can be seen."""
+    functions = [address for pf in adapter.pfs for address in (pf.address, *(vf.address for vf in pf.vfs))]
+    users = host.netdev_users(functions)
+    return f"this host uses it: {', '.join(users[:_MOST_TOLD])}" if users else ""
 
 
 def refuse_under_lockdown(host: HostReader, device: str) -> None:

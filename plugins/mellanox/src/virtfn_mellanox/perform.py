@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from virtfn.errors import CommandFailed, ContractViolation, NotEffective, UnsupportedSetting
 from virtfn.host.api import CommandResult, Host, ParamMode
 from virtfn.model import Adapter, OutcomeStatus, PciAddress, Step, StepOutcome
-from virtfn_mellanox.changes import AWAIT_POWER_CYCLE, DEVLINK, SET_NVCONFIG, SETTINGS
+from virtfn_mellanox.changes import AWAIT_POWER_CYCLE, DEVLINK, RESET_CARD, SET_NVCONFIG, SETTINGS
 from virtfn_mellanox.facts import Known, refuse_under_lockdown
 from virtfn_mellanox.known_bad import refusal
 from virtfn_mellanox.mstconfig import SECONDS, TOOL, read_settings, read_version, write_settings
+from virtfn_mellanox.reset import try_reset
 from virtfn_mellanox.settings import Setting, Value, same, told
 
 
@@ -32,6 +33,8 @@ def perform_step(step: Step, adapter: Adapter, host: Host) -> StepOutcome | None
     if step.op == AWAIT_POWER_CYCLE:
         detail = f"{step.target}: what is set comes into force when the node is switched off and on, by a person"
         return StepOutcome(step, OutcomeStatus.SKIPPED, detail=detail)
+    if step.op == RESET_CARD:
+        return try_reset(step, adapter, host, settings=step.args.get(SETTINGS) or {})
     return None
 
 

@@ -47,9 +47,9 @@ class MellanoxPlugin(Plugin):
         return None
 
     @hookimpl
-    def observe(self, adapter: Adapter, host: HostReader) -> Mapping[str, Any]:
+    def observe(self, adapter: Adapter, host: HostReader, platform: Platform) -> Mapping[str, Any]:
         """See `virtfn_mellanox.facts`."""
-        return facts_of(adapter, host)
+        return facts_of(adapter, host, platform)
 
     @hookimpl
     def plan_firmware(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> Sequence[Step]:

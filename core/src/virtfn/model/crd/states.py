@@ -244,7 +244,7 @@ class StepStatus(StatusModel):
     args: Annotated[str, Field(json_schema_extra={"maxLength": 1024})] = ""
     """With what, as JSON."""
     disruption: str = ""
-    """What it takes away while it runs: absent, or `REFRESH`, `VFS`, `PF`, `REBOOT`, `POWER_CYCLE`."""
+    """What it takes away while it runs: absent, or `REFRESH`, `VFS`, `PF`, `RESET`, `REBOOT`, `POWER_CYCLE`."""
     why: Annotated[str, Field(json_schema_extra={"maxLength": 1024})] = ""
     """What is wanted and what was seen."""
 
@@ -257,7 +257,7 @@ class PlanStatus(StatusModel):
     generation: Annotated[int, Field(json_schema_extra={"minimum": 0, "format": "int64"})] = 0
     """`metadata.generation` of the node state that it was made for."""
     disruption: str = ""
-    """The largest of its steps': `NONE`, `REFRESH`, `VFS`, `PF`, `REBOOT` or `POWER_CYCLE`."""
+    """The largest of its steps': `NONE`, `REFRESH`, `VFS`, `PF`, `RESET`, `REBOOT` or `POWER_CYCLE`."""
     affects: tuple[str, ...] = ()
     """PCI addresses of the VFs that exist now and lose traffic."""
     steps: Annotated[tuple[StepStatus, ...], Field(json_schema_extra={"maxItems": MOST_STATUS_STEPS})] = ()

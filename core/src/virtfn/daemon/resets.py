@@ -1,0 +1,68 @@
+"""Resets of cards, which are tried before a reboot, or in place of a power cycle. Pure.
+
+A reset takes all ports of a card at once, and whether it will help is not known before: so each is tried once for one
+cause, only when nobody is left who uses the card's VFs, and the node is then looked at anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from virtfn.daemon import attempts
+from virtfn.daemon.breaker import Want, card_of, takes_reset
+from virtfn.daemon.decision import Decision, has_error
+from virtfn.daemon.record import NodeRecord
+from virtfn.model import Inventory, Outcome, OutcomeStatus, PciAddress, Plan
+
+
+def begun(record: NodeRecord, resets: Iterable[Want], *, at: str) -> NodeRecord:
+    """Cards are about to be reset. Their PFs are then as after a boot: that they lack something is nobody's doing.
+
+    :param at: now, as RFC 3339.
+    """
+    resets = tuple(resets)
+    cards = {card_of(step) for want in resets for step in want.steps}
+    settled = tuple(address for address in record.settled if address.slot not in cards)
+    return attempts.begun(replace(record, settled=settled), resets, at=at)
+
+
+def held_back(plan: Plan, used: frozenset[PciAddress]) -> dict[str, str]:
+    """Why resets are not tried, by target: they would take VFs from somebody whom a drain has left on the node.
+
+    :param used: VFs in use.
+    """
+    found = {}
+    for step in filter(takes_reset, plan.steps):
+        if taken := ", ".join(str(address) for address in step.affects if address in used):
+            found[step.target] = f"{step.target}: the card is not reset: VFs of it are still in use ({taken})"
+    return found
+
+
+def in_vain(resets: Iterable[Want], outcome: Outcome, held: Mapping[str, str]) -> list[tuple[Want, str]]:
+    """The resets that did not come off, each with the reason."""
+    made = {each.step.target: each for each in outcome.steps if takes_reset(each.step)}
+    found = []
+    for want in resets:
+        if want.target in held:
+            found.append((want, held[want.target]))
+        elif (each := made.get(want.target)) is not None and each.status is not OutcomeStatus.DONE:
+            found.append((want, each.detail))
+    return found
+
+
+def still_needed(reboots: Sequence[Want], after: Decision | None, inventory: Inventory) -> list[Want]:
+    """The reboots that the resets have not spared. A PF that is lost, or cannot be judged any more, needs its own.
+
+    :param after: what was decided after the resets; None: nothing is wanted any more.
+    """
+    if after is None:
+        return []
+    left = {(want.target, want.key) for want in after.wants}
+    wanted = {pf.address for pf in after.desired.pfs}
+
+    def lost(want: Want) -> bool:
+        about = [address for address in wanted if want.target in (str(address), address.slot)]
+        return any(inventory.pf(address) is None or has_error(address, after.problems) for address in about)
+
+    return [want for want in reboots if (want.target, want.key) in left or lost(want)]
