@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -91,6 +92,18 @@ def test_where_no_pod_runs_it_changes_at_once(rig: Rig, boots: Boots) -> None:
     boots.boot()
     rig.turns(60)
     assert (rig.judged.reason, rig.status.system.rdma_mode) == ("InSync", "exclusive")
+
+
+def test_a_namespace_that_nothing_shows_is_known_by_the_kernels_refusal(rig: Rig, boots: Boots) -> None:
+    rig.host.remove_namespaces()
+    refused = rig.host.fail("set_netns_mode rdma", error=errno.EBUSY)
+    want(rig, "exclusive", rig.interface())
+    rig.turns(60)
+    assert refused.hits == 1
+    rebooted(rig, boots)
+    rig.turns(60)
+    assert (rig.judged.reason, rig.status.system.rdma_mode, boots.asked) == ("InSync", "exclusive", 1)
+    assert len(rig.status.interfaces[0].vfs) == 4
 
 
 def test_a_mode_that_does_not_come_trips_the_breaker_and_holds_up_no_vf(rig: Rig, boots: Boots) -> None:

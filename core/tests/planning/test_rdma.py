@@ -101,6 +101,17 @@ def test_a_kernel_with_rdma_built_in_takes_an_argument() -> None:
     assert plan(replace(PODS, built_in=True), DesiredState(rdma_mode="shared")) == Plan()
 
 
+def test_a_kernel_that_knows_no_modes(host: FakeHost) -> None:
+    host.model.tree.remove("sys/module/ib_core/parameters")
+    planned = plan_on(Machine(host.kernel))
+    assert (planned.steps, [problem.hint for problem in planned.errors]) == (
+        (),
+        ["leave rdmaMode out, or take a newer kernel"],
+    )
+    assert plan_on(Machine(host.kernel), DesiredState(rdma_mode="shared")) == Plan()
+    assert Machine(host.kernel).platform().rdma_mode == "shared"
+
+
 def test_it_is_switched_at_once_where_it_can_be_though_it_will_not_last() -> None:
     for facts, option, word in (
         (replace(FREE, built_in=True), None, "built in"),

@@ -425,6 +425,6 @@ class NodeLoop:
             return 0.0
         if any(drift.hold is Hold.SUSPECTED for drift in decision.drifts):
             pause = min(pause, settings.suspicion)
-        if decision.failure is not None:
-            pause = min(pause, max(decision.failure.again_at - self._clock.monotonic(), 0.0))
+        if decision.failure is not None and (left := decision.failure.again_at - self._clock.monotonic()) > 0:
+            pause = min(pause, left)  # once that is over, it waits for something else: a drain
         return pause

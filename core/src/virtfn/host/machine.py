@@ -11,7 +11,7 @@ import errno
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from virtfn.errors import (
@@ -27,11 +27,11 @@ from virtfn.errors import (
 from virtfn.host.bridge_writer import OvsBridges
 from virtfn.host.features import Features
 from virtfn.host.kernel import Kernel, LinkInfo
-from virtfn.host.rdma_mode import set_rdma_mode
+from virtfn.host.rdma_mode import RdmaSwitch
 from virtfn.host.reader import DEVICES, Reader, device_path
 from virtfn.host.refusals import host_error
 from virtfn.host.vdpa_devices import VdpaWriter
-from virtfn.model import DeviceType, PciAddress
+from virtfn.model import DeviceType, PciAddress, Platform
 from virtfn.model.inventory import USERSPACE_DRIVERS, vdpa_name
 
 _log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class Machine(Features):
         """vDPA devices by name, of whatever makes them."""
         self.bridges = OvsBridges(kernel, link=self._require_link, own_link=self.own_link, wait_until=self.wait_until)
         """Open vSwitch."""
+        self._rdma = RdmaSwitch(kernel)
 
     @property
     def reader(self) -> Reader:
@@ -377,9 +378,14 @@ class Machine(Features):
 
     # --- the node -----------------------------------------------------------------------------------------------------
 
+    def platform(self) -> Platform:
+        """See `Reader`."""
+        found = super().platform()
+        return replace(found, rdma=self._rdma.seen(found.rdma))
+
     def set_rdma_mode(self, mode: str) -> None:
         """See `Host`."""
-        set_rdma_mode(self._kernel.rdma, mode)
+        self._rdma.set(mode)
 
     def load_module(self, name: str) -> None:
         """See `Host`."""

@@ -43,14 +43,31 @@ def rdma_device(files: Files, function: str) -> RdmaDevice | None:
 
 def rdma_facts(files: Files) -> RdmaFacts:
     """The subsystem as it is."""
-    mode = _MODES.get(_read(files, f"{_CORE}/parameters/netns_mode") or "")
+    parameter = _read(files, f"{_CORE}/parameters/netns_mode")
+    fixed = parameter is None and files.exists(_CORE)
+    mode = SHARED if fixed else _MODES.get(parameter or "")
     return RdmaFacts(
         mode=mode,
+        fixed=fixed,
         options=not files.exists(_MODPROBE) or files.writable(_MODPROBE),
         argument=_argument(_read(files, "proc/cmdline") or ""),
         built_in=mode is not None and not files.exists(f"{_CORE}/initstate"),
-        namespaces=None if mode is None else _other_namespaces(files),
+        namespaces=None if mode is None else other_namespaces(files),
     )
+
+
+def other_namespaces(files: Files) -> bool | None:
+    """Whether there is a network namespace besides that of process 1, as far as processes and mounts show it."""
+    try:
+        first = files.readlink("proc/1/ns/net")
+        if first is None:
+            return None
+        if any(found != first for found in _of_processes(files)):
+            return True
+        mounts = files.read("proc/1/mountinfo")
+    except OSError:
+        return None
+    return any(f"net:[{number}]" != first for number in _NAMESPACE.findall(mounts))
 
 
 def _argument(line: str) -> str | None:
@@ -67,20 +84,6 @@ def guid_pools(files: Files) -> GuidPools | None:
         return None
     except OSError as error:
         return GuidPools(fault=f"{POOL_FILE} cannot be read ({error.strerror})")
-
-
-def _other_namespaces(files: Files) -> bool | None:
-    """Whether there is a network namespace besides that of process 1, as far as processes and mounts show it."""
-    try:
-        first = files.readlink("proc/1/ns/net")
-        if first is None:
-            return None
-        if any(found != first for found in _of_processes(files)):
-            return True
-        mounts = files.read("proc/1/mountinfo")
-    except OSError:
-        return None
-    return any(f"net:[{number}]" != first for number in _NAMESPACE.findall(mounts))
 
 
 def _of_processes(files: Files) -> Iterator[str]:

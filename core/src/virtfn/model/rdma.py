@@ -56,6 +56,8 @@ class RdmaFacts:
     """The mode by the kernel's command line, which modprobe's files do not stand against; None: it names none."""
     options: bool = True
     """modprobe's folder takes files: not so on a host whose /etc is read-only."""
+    fixed: bool = False
+    """The kernel knows no other mode: network namespaces share what there is, as they did before it had modes."""
     built_in: bool = False
     """`ib_core` is no module, so that modprobe has no say in its mode."""
     namespaces: bool | None = None

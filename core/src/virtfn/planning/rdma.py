@@ -26,7 +26,7 @@ def plan_rdma_mode(desired: DesiredState, platform: Platform) -> tuple[list[Step
         why = f"no RDMA mode is wanted of this node any more: {facts.mode or 'the present one'} stays till it is booted"
         return [remove_file(NODE, OPTION_FILE, why=why)], []
     seen = f"RDMA mode {mode} wanted, {facts.mode or 'no RDMA'} seen"
-    live = facts.mode not in (None, mode) and facts.namespaces is False
+    live = facts.mode not in (None, mode) and facts.namespaces is False and not facts.fixed
     steps = [set_rdma_mode(mode, why=seen)] if live else []
     problems = [_no_rdma(mode)] if facts.mode is None else []
     by_boot_only = facts.mode not in (None, mode) and not live
@@ -37,7 +37,7 @@ def plan_rdma_mode(desired: DesiredState, platform: Platform) -> tuple[list[Step
         problems.append(Problem(NODE, f"{seen}: {message}", kind.reason, field=FIELD, hint=hint, severity=severity))
     elif by_boot_only:
         steps.append(_option(mode, why=f"{seen}; {_NO_BOOT if there else _BOOT}", disruption=Disruption.REBOOT))
-    elif not there and not facts.built_in:
+    elif not there and not facts.built_in and not facts.fixed:
         steps.append(_option(mode, why=f"RDMA mode {mode} wanted after the next boot too"))
     return steps, problems
 
@@ -58,6 +58,9 @@ def _hindrance(
 ) -> tuple[type[UnsupportedSetting | NotPermitted], str, str] | None:
     """Why no option brings the mode at the next boot, and what to do; None: it does, or it comes by itself."""
     argument = f"{ARGUMENT}={int(mode == SHARED)}"
+    if facts.fixed:
+        hint = "leave rdmaMode out, or take a newer kernel"
+        return None if mode == SHARED else (UnsupportedSetting, "this kernel's RDMA knows no other mode", hint)
     if facts.argument not in (None, mode):
         message = f"the kernel was booted with {ARGUMENT} of the other mode, which stands over any option of modprobe's"
         return UnsupportedSetting, message, f"take that kernel argument away, or boot with {argument}"
