@@ -32,6 +32,7 @@ VENDORS_ALLOWED = {
     ("core/src/virtfn/host/machine.py", "intel_iommu"): "the kernel's own parameter, in a hint",
     ("core/src/virtfn/planning/planner.py", "intel_iommu"): "the kernel's own parameter, in a hint",
     ("core/src/virtfn/performing/operations.py", "igbvf"): "names of kernel modules, in a hint",
+    ("core/src/virtfn/controller/operands/settings.py", "mellanoxFirmwareReset"): "the gate's name in the API",
     ("core/src/virtfn/cli/demo.py", "15b3"): "the demo's own policy, on its simulated cards",
     ("core/src/virtfn/cli/demo.py", "connectx-6dx"): "names a profile of the simulated ground",
     ("core/src/virtfn/cli/demo.py", "ConnectX-6"): "tells what the demo's simulated node has",

@@ -77,6 +77,18 @@ def test_how_far_to_go(once: Callable[..., Any], host: FakeHost, word: str, code
     assert count(host) == vfs
 
 
+@pytest.mark.parametrize(("word", "value", "resets"), [("--firmware-reset", "", 1), ("", "True", 1), ("", "no", 0)])
+def test_a_card_is_reset_in_place_of_a_reboot_where_that_is_allowed(
+    once: Callable[..., Any], host: FakeHost, monkeypatch: pytest.MonkeyPatch, word: str, value: str, resets: int
+) -> None:
+    monkeypatch.setenv("VIRTFN_FIRMWARE_RESET", value)
+    host.fail("run systemd-run", lie=True)
+    ended = once(state(24).replace("0000:01:00.0", "0000:3b:00.0"), f"--disrupt always {word}")
+    assert sum(call.value[-1] == "reset" for call in host.calls if call.kind == "run") == resets
+    assert sum(call.value[0] == "systemd-run" for call in host.calls if call.kind == "run") == 1 - resets
+    assert (ended.code == 0, len(host.function("0000:3b:00.0").vfs)) == (bool(resets), 24 * resets)
+
+
 def _vfs(host: FakeHost) -> Any:
     return host.function("0000:01:00.0").sriov.vfs  # type: ignore[union-attr]
 

@@ -176,6 +176,18 @@ def test_the_device_plugin_waits_for_what_the_daemon_writes() -> None:
     assert "initContainers" not in made["sriov-device-plugin"]["spec"]["template"]["spec"]
 
 
+def test_a_card_is_reset_only_where_the_gate_is_on() -> None:
+    def args(spec: dict[str, Any]) -> list[str]:
+        (container,) = containers(by_name(settings_of(spec))["sriov-network-config-daemon"])
+        found: list[str] = container["args"]
+        return found
+
+    assert "--firmware-reset" not in args({}) + args({"featureGates": {"mellanoxFirmwareReset": False}})
+    on = {"featureGates": {"mellanoxFirmwareReset": True}}
+    assert args(on)[-1] == "--firmware-reset"
+    assert without_effect(OperatorConfigSpec.model_validate(on)) == ()
+
+
 def test_the_device_plugin_is_told_nothing_that_its_entry_point_refuses() -> None:
     """It takes four words and ends at any other (its images/entrypoint.sh)."""
     _, container = containers(by_name(WHOLE)["sriov-device-plugin"])

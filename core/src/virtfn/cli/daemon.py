@@ -24,6 +24,8 @@ _PORT = 8082
 _CONFIG_MAP = "sriov-configmap"
 _RUN_DIR = Path("/run/virtfn")
 _CONNECTIONS = 4
+FIRMWARE_RESET = "VIRTFN_FIRMWARE_RESET"
+"""Variable in place of the option, for a DaemonSet that is not made by the controller."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,6 +65,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="if-free",
         help="without a node state nobody drains: take traffic from VFs if nobody uses them (default), never, always",
     )
+    parser.add_argument(
+        "--firmware-reset",
+        action="store_true",
+        default=os.environ.get(FIRMWARE_RESET, "").lower() == "true",
+        help=f"try to spare a reboot by a reset of the card, once the node is drained (or {FIRMWARE_RESET}=true)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -74,7 +82,7 @@ def run(context: Context, args: argparse.Namespace) -> Exit:
     settings = _settings(context, args)
     client = None if args.source == "file" else _client(args)
     if args.once:
-        return _once(context, _daemon(context, settings, client))
+        return _once(context, _daemon(context, args, settings, client))
     return _serve(context, args, settings, client)
 
 
@@ -112,14 +120,19 @@ def _client(args: argparse.Namespace) -> KubeClient:
 
 
 def _daemon(
-    context: Context, settings: DaemonSettings, client: KubeClient | None, meter: Meter | None = None
+    context: Context,
+    args: argparse.Namespace,
+    settings: DaemonSettings,
+    client: KubeClient | None,
+    meter: Meter | None = None,
 ) -> Daemon:
     from virtfn.daemon.app import Daemon
     from virtfn.journal import Journal
     from virtfn.node import Node
 
     machine = context.machine()
-    node = Node(machine, journal=Journal(settings.state_dir), now=time.monotonic)
+    journal = Journal(settings.state_dir)
+    node = Node(machine, journal=journal, now=time.monotonic, firmware_reset=args.firmware_reset)
     return Daemon(settings, node=node, machine=machine, client=client, random=Random(), meter=meter)
 
 
@@ -129,7 +142,7 @@ def _serve(context: Context, args: argparse.Namespace, settings: DaemonSettings,
     from virtfn.cluster.metrics import PrometheusMeter
 
     meter = PrometheusMeter()
-    daemon = _daemon(context, settings, client, meter)
+    daemon = _daemon(context, args, settings, client, meter)
     try:
         health = HealthServer(
             address=args.health_address,

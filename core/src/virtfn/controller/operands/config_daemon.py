@@ -75,6 +75,7 @@ def config_daemon(settings: OperandSettings) -> Json:
             f"--state-dir={STATE_FOLDER}/journal",
             f"--run-dir={RUN_FOLDER}",
             f"--health-port={HEALTH_PORT}",
+            *(["--firmware-reset"] if settings.firmware_reset else []),
         ],
         "env": variables(
             settings.daemon_variables,

@@ -20,7 +20,9 @@ CLUSTER_TYPE: Final = "CLUSTER_TYPE"
 
 BLOCK_GATE: Final = "blockDevicePluginUntilConfigured"
 """Feature gate, on unless it is switched off: the device plugin waits until the daemon has made the VFs."""
-EFFECTIVE_GATES: Final = frozenset({BLOCK_GATE, "manageSoftwareBridges"})
+RESET_GATE: Final = "mellanoxFirmwareReset"
+"""Feature gate, off unless it is switched on: a card may be reset to spare the node a reboot."""
+EFFECTIVE_GATES: Final = frozenset({BLOCK_GATE, RESET_GATE, "manageSoftwareBridges"})
 
 OWN_VARIABLES: Final = frozenset({"NODE_NAME", "POD_NAME", "NAMESPACE", "USE_EXTERNAL_DRAINER", "KUBECONFIG"})
 """Of the daemon, which `configDaemonEnvVars` cannot change: they say who it is."""
@@ -46,6 +48,7 @@ class OperandSettings:
     verbose: bool = False
     use_cdi: bool = False
     block_device_plugin: bool = True
+    firmware_reset: bool = False
     cni_bin_path: str = "/opt/cni/bin"
     """Folder of the hosts that CNI plugins are in."""
     pull_secrets: tuple[str, ...] = ()
@@ -78,6 +81,7 @@ def operand_settings(spec: OperatorConfigSpec, controller: ControllerSettings) -
         verbose=spec.log_level >= 2,
         use_cdi=spec.use_cdi,
         block_device_plugin=spec.feature_gates.get(BLOCK_GATE, True),
+        firmware_reset=spec.feature_gates.get(RESET_GATE, False),
         cni_bin_path=environment.get(CNI_BIN_PATH, "").strip() or "/opt/cni/bin",
         pull_secrets=tuple(word.strip() for word in environment.get(PULL_SECRETS, "").split(",") if word.strip()),
         openshift=environment.get(CLUSTER_TYPE, "").lower() == "openshift",
