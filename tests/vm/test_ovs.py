@@ -140,6 +140,14 @@ def test_what_open_vswitch_cannot_do(open_vswitch: None, virtfn: Virtfn, policy:
     maps: dict[str, Any] = {"options": {}, "external_ids": {}, "other_config": {}}
     with pytest.raises(NotEffective, match="cannot use interface"):
         machine.bridges.set_uplink(pf, "br-a", type="dpdk", **maps)
+    uplink = look(FIRST).interface
+    assert uplink is not None
+    name = uplink.name
+    run("ip", "link", "add", "name", "br-linux", "type", "bridge")
+    run("ip", "link", "set", "dev", name, "master", "br-linux")
+    with pytest.raises(NotEffective, match=f"cannot use interface {name}: .*[Bb]usy"):
+        machine.bridges.set_uplink(pf, "br-a", **maps)
+    run("ip", "link", "del", "dev", "br-linux")
     machine.bridges.set_uplink(pf, "br-a", **maps)
     with pytest.raises(OvsRefused, match="constraint violation"):
         machine.bridges.set_uplink(pf, "br-a", mtu_request=-5, **maps)
