@@ -105,6 +105,12 @@ def test_a_port_that_carries_the_hosts_own_network_is_not_taken_down(
     assert words in against(ground)
 
 
+def test_a_port_that_somebody_else_was_given_is_not_reset(ground: Any) -> None:
+    ground.host.add_card("connectx-5")
+    ground.host.move_to_namespace(str(SECOND))
+    assert f"{SECOND} has its netdev in another network namespace" in against(ground)
+
+
 def test_an_address_that_every_interface_has_is_no_use_of_it(ground: Any) -> None:
     ground.host.add_card("connectx-5", names=("ens1f0", "ens1f1"))
     (ground.host.root / "proc/net").mkdir(parents=True)

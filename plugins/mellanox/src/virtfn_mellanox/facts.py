@@ -129,6 +129,9 @@ def _no_reset(adapter: Adapter, host: HostReader, platform: Platform) -> str:
 
 def users_of(adapter: Adapter, host: HostReader) -> str:
     """What of this host would lose its network by a reset, for people; empty: nothing that can be seen."""
+    for pf in adapter.pfs:
+        if pf.driver is not None and pf.netdev is None:
+            return f"{pf.address} has its netdev in another network namespace, or none ({pf.driver})"
     functions = [address for pf in adapter.pfs for address in (pf.address, *(vf.address for vf in pf.vfs))]
     users = host.netdev_users(functions)
     return f"this host uses it: {', '.join(users[:_MOST_TOLD])}" if users else ""
