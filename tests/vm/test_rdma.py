@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -96,9 +98,23 @@ def test_the_mode_changes_while_nobody_has_a_namespace(machine: Machine) -> None
         assert seen is True
         with pytest.raises(DeviceBusy):
             machine.set_rdma_mode("shared")
+        held = os.open(f"/proc/{process.pid}/ns/net", os.O_RDONLY)
     finally:
         process.kill()
         process.wait(timeout=30)
+    try:
+        assert machine.platform().rdma.namespaces is False, "no process and no mount shows it"
+        with pytest.raises(DeviceBusy):
+            machine.set_rdma_mode("shared")
+        assert machine.platform().rdma.namespaces is True, "by the kernel's refusal"
+    finally:
+        os.close(held)
+    while machine.platform().rdma.mode != "shared":  # the kernel takes namespaces down some time later
+        assert time.monotonic() < deadline
+        with contextlib.suppress(DeviceBusy):
+            machine.set_rdma_mode("shared")
+        time.sleep(0.02)
+    assert machine.platform().rdma.namespaces is False
 
 
 def test_the_option_brings_it_when_the_module_is_loaded(machine: Machine, modprobe: Callable[..., None]) -> None:
