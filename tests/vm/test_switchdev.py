@@ -231,6 +231,12 @@ def test_features_and_parameters_of_netdevsim(netdevsim: Callable[..., Path]) ->
         word = str(value).lower()
         assert f"value {word}" in run("devlink", "dev", "param", "show", "/".join(handle), "name", name)
 
+    before = kernel.links.link(uplink).ifindex
+    assert devlink.reload(handle), "the kernel says what it did"
+    (renewed,) = [path.name for path in (device / "net").iterdir()]
+    assert kernel.links.link(renewed).ifindex != before, "another netdev"
+    assert "value 16" in run("devlink", "dev", "param", "show", "/".join(handle), "name", "max_macs")
+
     (device / "sriov_numvfs").write_text("2")
     devlink.set_eswitch_mode(handle, EswitchMode.SWITCHDEV)
     links = {

@@ -38,6 +38,8 @@ class Record:
     """What was last brought about whole; None: never finished."""
     owed: tuple[VfBaseline, ...] = ()
     """VFs in no group that the apply under way has to give a driver: should it be cut off, the next one does."""
+    reload: bool = False
+    """A parameter was set that takes effect with a reload of the driver, and that has not been."""
 
 
 def identity_of(pf: Pf) -> PfIdentity:
@@ -142,20 +144,29 @@ class Journal:
                 moved.append(self._move_aside(path))
         return tuple(moved)
 
-    def begin(self, pf: Pf, record: Record | None, want: DesiredPf, *, owed: tuple[VfBaseline, ...] = ()) -> Record:
+    def begin(
+        self,
+        pf: Pf,
+        record: Record | None,
+        want: DesiredPf,
+        *,
+        owed: tuple[VfBaseline, ...] = (),
+        reload: bool = False,
+    ) -> Record:
         """The PF is about to be touched: its baseline is on disk when this returns. The first baseline stays.
 
         Whether somebody else manages the PF is kept up to date in it, as then only its VFs are given back; and so are
         the names of parameters, as a newer virtfn may change some that the one who wrote the record did not.
 
         :param owed: see `Record`.
+        :param reload: see `Record`.
         """
         before = record or Record(version=VERSION, identity=identity_of(pf), baseline=baseline_of(pf))
         params = {**pf.params, **before.baseline.params}
         baseline = replace(before.baseline, externally_managed=want.externally_managed, params=params)
-        if record is not None and (record.baseline, record.owed) == (baseline, owed):
+        if record is not None and (record.baseline, record.owed, record.reload) == (baseline, owed, reload):
             return record
-        record = replace(before, baseline=baseline, owed=owed)
+        record = replace(before, baseline=baseline, owed=owed, reload=reload)
         self._write(record)
         return record
 

@@ -80,6 +80,7 @@ class Node:
             self.registry.hooks,
             baselines={address: record.baseline for address, record in observation.records.items()},
             owed={address: record.owed for address, record in observation.records.items()},
+            reloads={address for address, record in observation.records.items() if record.reload},
         )
         return Plan(steps=plan.steps, problems=(*observation.problems, *plan.problems))
 

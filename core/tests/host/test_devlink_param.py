@@ -7,12 +7,14 @@ import struct
 
 import pytest
 
-from virtfn.errors import KernelRefused, NotEffective
+from virtfn.errors import DeviceBusy, KernelRefused, NotEffective, WaitTimeout
 from virtfn.host import netlink
 from virtfn.host.api import DevlinkParam, ParamMode, ParamValue
+from virtfn.host.devlink import GenericNetlinkDevlink
 from virtfn.host.devlink_param import param_attributes, read_param
 from virtfn.host.machine import Machine
 from virtfn.testing.fakehost import FakeHost
+from virtfn.testing.ground.card import Quirks
 
 RUNTIME, DRIVERINIT, PERMANENT = ParamMode.RUNTIME, ParamMode.DRIVERINIT, ParamMode.PERMANENT
 
@@ -68,7 +70,7 @@ def test_what_the_kernel_is_told(kind: str, value: ParamValue, data: bytes | Non
     told = dict(param_attributes(DevlinkParam("name", kind), value, mode=PERMANENT))
     assert told.get("DEVLINK_ATTR_PARAM_VALUE_DATA") == data
     assert told["DEVLINK_ATTR_PARAM_VALUE_CMODE"] == 2
-    message = netlink.ParamMessage()
+    message = netlink.DevlinkMessage()
     message["cmd"], message["version"], message["attrs"] = 39, 1, list(told.items())
     message.encode()
     expected = b"" if data is None else attribute(86, data)
@@ -117,3 +119,68 @@ def test_what_is_refused() -> None:
         other = host.add_card("connectx-5", address="0000:5e:00").pf_address(0)
         with pytest.raises(NotEffective, match="reads dmfs afterwards"):
             machine.set_devlink_param(other, "flow_steering_mode", "smfs", mode=RUNTIME)
+
+
+# --- reload -----------------------------------------------------------------------------------------------------------
+
+
+def reload_answer(performed: int) -> bytes:
+    """DEVLINK_CMD_RELOAD as the kernel answers it."""
+    body = struct.pack("=BBH", 37, 1, 0) + attribute(1, b"pci\0") + attribute(154, struct.pack("=II", performed, 6))
+    return struct.pack("=IHHII", 16 + len(body), 20, 0, 1, 0) + body
+
+
+@pytest.mark.parametrize(("answers", "told"), [([reload_answer(2)], True), ([reload_answer(4)], False), ([], False)])
+def test_what_the_kernel_says_of_a_reload(monkeypatch: pytest.MonkeyPatch, answers: list[bytes], told: bool) -> None:
+    asked: list[tuple[str, list[tuple[str, object]]]] = []
+
+    def answer_with(command: str, *, family: int, attributes: list[tuple[str, object]]) -> list[bytes]:
+        assert family == 20
+        asked.append((command, attributes))
+        return answers
+
+    monkeypatch.setattr(netlink, "devlink_family", lambda: 20)
+    monkeypatch.setattr(netlink, "devlink_bytes", answer_with)
+    assert GenericNetlinkDevlink().reload(("pci", "0000:3b:00.0")) is told
+    ((command, given),) = asked
+    assert (command, given[-1]) == ("DEVLINK_CMD_RELOAD", ("DEVLINK_ATTR_RELOAD_ACTION", 1))
+    message = netlink.DevlinkMessage()
+    message["cmd"], message["version"], message["attrs"] = 37, 1, given
+    message.encode()
+    assert attribute(153, b"\x01") in bytes(message.data)
+
+
+def test_a_reload_is_waited_for_and_read_back() -> None:
+    with FakeHost() as host:
+        pf = host.add_card("connectx-5", up=True, quirks=Quirks(netdev_delay=3.0)).pf_address(0)
+        machine = Machine(host.kernel)
+        before = machine.own_link(pf)
+        machine.reload_driver(pf)
+        after = machine.own_link(pf)
+        assert before is not None
+        assert after is not None
+        assert (after.name, after.up, after.ifindex != before.ifindex) == (before.name, False, True)
+        machine.set_num_vfs(pf, 2)
+        with pytest.raises(DeviceBusy, match="it has 2 VFs"):
+            machine.reload_driver(pf)
+        machine.set_num_vfs(pf, 0)
+        host.fail("reload *", lie=True, times=1)
+        with pytest.raises(NotEffective, match="does not say that it did"):
+            machine.reload_driver(pf)
+        host.fail("reload *", error=errno.EOPNOTSUPP, text="mlx5_core: reload is unsupported in Lag mode", times=1)
+        with pytest.raises(KernelRefused, match="unsupported in Lag mode"):
+            machine.reload_driver(pf)
+
+
+def test_a_netdev_that_does_not_come_back_is_told() -> None:
+    with FakeHost() as host:
+        pf = host.add_card("connectx-5", up=True, quirks=Quirks(netdev_delay=90.0)).pf_address(0)
+        with pytest.raises(WaitTimeout, match=f"{pf}: waited 60 s for its netdev"):
+            Machine(host.kernel).reload_driver(pf)
+
+
+def test_a_driver_that_cannot_be_had_take_it_anew() -> None:
+    with FakeHost() as host:
+        pf = host.add_card("x710", up=True).pf_address(0)
+        with pytest.raises(KernelRefused):
+            Machine(host.kernel).reload_driver(pf)

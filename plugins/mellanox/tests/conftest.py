@@ -22,6 +22,7 @@ from virtfn.daemon.request import Request
 from virtfn.daemon.status import Report, status_of
 from virtfn.host.api import CommandResult
 from virtfn.host.command import HostCommands
+from virtfn.host.kernel import Kernel
 from virtfn.host.machine import Machine
 from virtfn.journal import Journal
 from virtfn.kube.events import EventType
@@ -48,9 +49,9 @@ class Ground:
         self.commands = self.host.kernel.commands
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, kernel: Kernel | None = None) -> None:
         """A new process."""
-        self.machine = Machine(replace(self.host.kernel, commands=self.commands))
+        self.machine = Machine(kernel or replace(self.host.kernel, commands=self.commands))
         self.node = Node(
             self.machine,
             journal=Journal(self.folder / "journal"),

@@ -251,6 +251,18 @@ class Host(HostReader, Protocol):
         """
         ...
 
+    def reload_driver(self, pf: PciAddress) -> None:
+        """DEVLINK_CMD_RELOAD: the driver takes the PF anew, and what was set for that is in force.
+
+        Waits for the PF's netdev, which is another one then, and for its name.
+
+        :raises DeviceBusy: it has VFs, which would lose it.
+        :raises KernelRefused: EOPNOTSUPP when the driver cannot, as it is now: its words say why.
+        :raises NotEffective: the kernel does not say that it did it, and nothing shows that it did.
+        :raises WaitTimeout: its netdev does not come.
+        """
+        ...
+
     @property
     def bridges(self) -> Bridges:
         """Open vSwitch."""

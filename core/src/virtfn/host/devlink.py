@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from virtfn.host.api import DevlinkInfo, DevlinkParam, ParamMode, ParamValue
 from virtfn.host.devlink_param import param_attributes, read_param
+from virtfn.host.netlink_socket import attributes
 from virtfn.model import EswitchMode
 
 _log = logging.getLogger(__name__)
 
 _MODES = {0: EswitchMode.LEGACY, 1: EswitchMode.SWITCHDEV}
 INLINE_MODES = ("none", "link", "network", "transport")  # enum devlink_eswitch_inline_mode
+_DRIVER_REINIT = 1  # enum devlink_reload_action
+_ACTIONS_PERFORMED = 154
+_HEADERS = 20  # struct nlmsghdr and struct genlmsghdr
 _NUMBERS = {mode: number for number, mode in _MODES.items()}
 # ENOENT: the kernel has no devlink. ENODEV: the device has no instance. EOPNOTSUPP: its driver lacks the request.
 _NOTHING_THERE = frozenset({errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP})
@@ -62,7 +67,7 @@ class GenericNetlinkDevlink:
         from virtfn.host import netlink
 
         try:
-            answers = netlink.devlink_param(
+            answers = netlink.devlink_bytes(
                 "DEVLINK_CMD_PARAM_GET",
                 family=self._number(),
                 attributes=[*_address(handle), ("DEVLINK_ATTR_PARAM_NAME", name)],
@@ -77,11 +82,22 @@ class GenericNetlinkDevlink:
         """DEVLINK_CMD_PARAM_SET. OSError with the driver's own text."""
         from virtfn.host import netlink
 
-        netlink.devlink_param(
+        netlink.devlink_bytes(
             "DEVLINK_CMD_PARAM_SET",
             family=self._number(),
             attributes=[*_address(handle), *param_attributes(param, value, mode=mode)],
         )
+
+    def reload(self, handle: Handle) -> bool:
+        """DEVLINK_CMD_RELOAD, `driver_reinit`. OSError with the driver's own text."""
+        from virtfn.host import netlink
+
+        answers = netlink.devlink_bytes(
+            "DEVLINK_CMD_RELOAD",
+            family=self._number(),
+            attributes=[*_address(handle), ("DEVLINK_ATTR_RELOAD_ACTION", _DRIVER_REINIT)],
+        )
+        return any(_performed(answer) & 1 << _DRIVER_REINIT for answer in answers)
 
     def handles(self) -> frozenset[Handle]:
         """All devlink instances (DEVLINK_CMD_GET); empty when the kernel has no devlink."""
@@ -125,6 +141,12 @@ def eswitch_mode(message: Any) -> EswitchMode | None:
     if number is not None and number not in _MODES:
         _log.warning("unknown eswitch mode %d of %s", number, message.get_attr("DEVLINK_ATTR_DEV_NAME"))
     return _MODES.get(number)
+
+
+def _performed(answer: bytes) -> int:
+    """DEVLINK_ATTR_RELOAD_ACTIONS_PERFORMED of an answer to DEVLINK_CMD_RELOAD: one bit an action."""
+    field = dict(attributes(answer, _HEADERS)).get(_ACTIONS_PERFORMED, b"")
+    return int.from_bytes(field[:4], sys.byteorder)  # struct nla_bitfield32: value and selector
 
 
 def devlink_info(message: Any) -> DevlinkInfo:

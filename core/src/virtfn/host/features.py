@@ -5,12 +5,13 @@ The rules are as in `virtfn.host.machine`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from virtfn.errors import CommandFailed, KernelRefused, NotEffective
+from virtfn.errors import CommandFailed, DeviceBusy, KernelRefused, NotEffective, WaitTimeout
 from virtfn.host.api import ParamMode, ParamValue
 from virtfn.host.kernel import LinkInfo
 from virtfn.host.owned_files import OwnedFiles
@@ -24,6 +25,10 @@ _log = logging.getLogger(__name__)
 
 _REPRESENTORS_SECONDS: Final = 10.0
 """From the change of mode, or from making VFs, until the representors are there."""
+_RELOADED_SECONDS: Final = 60.0
+"""From the end of a reload until the netdev is there; drivers make it before they answer."""
+_NAMED_SECONDS: Final = 5.0
+"""From then until udev, where it runs, has given it its name."""
 _UDEVADM_SECONDS: Final = 15.0
 
 
@@ -51,6 +56,33 @@ class Features(Reader):
         if now is None or now.value(mode) != value:
             seen = None if now is None else now.value(mode)
             raise NotEffective(f"{pf}: {what} (it reads {seen} afterwards)", device=str(pf))
+
+    def reload_driver(self, pf: PciAddress) -> None:
+        """See `Host`."""
+        self.require(pf)
+        what = "its driver cannot take it anew"
+        if vfs := self.vf_addresses(pf):
+            raise DeviceBusy(f"{pf}: {what} (it has {len(vfs)} VFs, which would lose it)", device=str(pf))
+        before = self.own_link(pf)
+        _say(pf, "driver to take it anew")
+        try:
+            told = self._kernel.devlink.reload(("pci", str(pf)))
+        except OSError as error:
+            raise host_error(error, device=str(pf), what=what, present=self.exists(pf)) from error
+        if before is not None:
+            self.wait_until(
+                lambda: self.own_link(pf) is not None, timeout=_RELOADED_SECONDS, why="its netdev", device=str(pf)
+            )
+        now = self.own_link(pf)
+        if not told and (before is None or now is None or now.ifindex == before.ifindex):
+            raise NotEffective(f"{pf}: {what} (the kernel does not say that it did)", device=str(pf))
+        if before is not None:
+            with contextlib.suppress(WaitTimeout):  # under another name it works as well
+                self.wait_until(lambda: self._name_of(pf) == before.name, timeout=_NAMED_SECONDS, why="its name")
+
+    def _name_of(self, pf: PciAddress) -> str | None:
+        link = self.own_link(pf)
+        return link.name if link is not None else None
 
     def set_eswitch_mode(self, pf: PciAddress, mode: EswitchMode) -> None:
         """See `Host`."""

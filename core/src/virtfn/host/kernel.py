@@ -148,6 +148,10 @@ class Devlink(Protocol):
         """DEVLINK_CMD_PARAM_SET of a parameter that `param` gave."""
         ...
 
+    def reload(self, handle: tuple[str, str]) -> bool:
+        """DEVLINK_CMD_RELOAD, `driver_reinit`. Whether the kernel says that it did it: one before 5.10 never says."""
+        ...
+
     def handles(self) -> frozenset[tuple[str, str]]:
         """All devlink instances."""
         ...

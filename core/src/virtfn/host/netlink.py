@@ -82,8 +82,11 @@ class LinkMessage(nlmsg):  # type: ignore[misc]
                     fields = (("vf", "I"), ("vlan", "I"), ("qos", "I"), ("proto", ">H"), ("padding", "H"))
 
 
-class ParamMessage(genlmsg):  # type: ignore[misc]
-    """A devlink message about one parameter. Its value goes as bytes: what they are depends on the parameter."""
+class DevlinkMessage(genlmsg):  # type: ignore[misc]
+    """A devlink message about a parameter or a reload, which pyroute2 has no form for.
+
+    A parameter's value goes as bytes: what they are depends on the parameter.
+    """
 
     prefix = "DEVLINK_ATTR_"
     nla_map = (
@@ -93,6 +96,7 @@ class ParamMessage(genlmsg):  # type: ignore[misc]
         (83, "DEVLINK_ATTR_PARAM_TYPE", "uint8"),
         (86, "DEVLINK_ATTR_PARAM_VALUE_DATA", "cdata"),
         (87, "DEVLINK_ATTR_PARAM_VALUE_CMODE", "uint8"),
+        (153, "DEVLINK_ATTR_RELOAD_ACTION", "uint8"),
     )
 
 
@@ -166,9 +170,9 @@ def devlink_request(command: str, *, family: int, attributes: Attributes = (), d
         return generic.request(message, kind=family, decode=_devlink, dump=dump)
 
 
-def devlink_param(command: str, *, family: int, attributes: Attributes) -> Sequence[bytes]:
-    """A devlink command about one parameter; the kernel's answers as they came."""
-    message = _generic_message(ParamMessage(), DEVLINK_NAMES[command], attributes)
+def devlink_bytes(command: str, *, family: int, attributes: Attributes) -> Sequence[bytes]:
+    """A devlink command with attributes of `DevlinkMessage`; the kernel's answers as they came."""
+    message = _generic_message(DevlinkMessage(), DEVLINK_NAMES[command], attributes)
     with NetlinkSocket(_NETLINK_GENERIC) as generic:
         return generic.request(message, kind=family, decode=bytes)
 

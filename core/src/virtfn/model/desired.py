@@ -128,6 +128,8 @@ class DesiredPf:
     """Release: the eswitch's inline mode."""
     params: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
     """Release: devlink parameters, as `Pf.params`."""
+    reload: bool = False
+    """An apply that was cut off has set a parameter that takes effect with a reload of the driver, and owes that."""
     release: bool = False
     """The PF is being given back: values are those the journal recorded before the first touch."""
     vfs: tuple[VfBaseline, ...] = ()

@@ -25,6 +25,7 @@ ADD_VDPA = "vdpa.add"
 BIND_VDPA = "vdpa.bind"
 REMOVE_VDPA = "vdpa.remove"
 SET_PARAM = "devlink.set_param"
+RELOAD = "devlink.reload"
 SET_INLINE_MODE = "eswitch.set_inline_mode"
 NAME_REPRESENTORS = "eswitch.name_representors"
 SET_OFFLOAD = "link.set_offload"
@@ -53,6 +54,7 @@ STANDARD_OPS = frozenset(
         REMOVE_VDPA,
         *BRIDGE_OPS,
         SET_PARAM,
+        RELOAD,
         SET_INLINE_MODE,
         NAME_REPRESENTORS,
         SET_OFFLOAD,
@@ -240,6 +242,15 @@ def set_devlink_param(
     return Step(op=SET_PARAM, target=str(pf.address), args=args, disruption=disruption, why=why, optional=optional)
 
 
+def reload_driver(pf: Pf, *, why: str) -> Step:
+    """Have the driver take the PF anew, which brings parameters of the mode `driverinit` into force.
+
+    The PF's VFs have to be gone by then. Its netdev is another one afterwards, with the MTU that the driver begins with
+    and down, and its eswitch is in legacy mode.
+    """
+    return Step(op=RELOAD, target=str(pf.address), disruption=Disruption.PF, why=why)
+
+
 def set_inline_mode(pf: Pf, mode: str, *, why: str) -> Step:
     """The eswitch's inline mode: VFs learn of it when their driver takes them. Not every card has more than one."""
     return Step(op=SET_INLINE_MODE, target=str(pf.address), args={"mode": mode}, why=why, optional=True)
@@ -301,6 +312,7 @@ def unbound_vfs(steps: Iterable[Step], pf: Pf) -> frozenset[int]:
 
 _DESCRIBED: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     SET_PARAM: lambda args: f"devlink parameter {args['name']} {args['value']} ({args['mode']})",
+    RELOAD: lambda _: "have its driver take it anew",
     SET_INLINE_MODE: lambda args: f"inline mode {args['mode']}",
     SET_OFFLOAD: lambda args: f"hw-tc-offload {'on' if args['enabled'] else 'off'}",
     NAME_REPRESENTORS: lambda args: f"name representors {', '.join(args['names'].values())}",

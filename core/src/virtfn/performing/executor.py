@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from virtfn.errors import DeviceGone, NoOwnerError, VirtfnError
+from virtfn.errors import DeviceGone, KernelRefused, NoOwnerError, VirtfnError
 from virtfn.host.api import Host
 from virtfn.journal import Journal, Record
 from virtfn.model import (
@@ -108,6 +108,7 @@ class Executor:
             self._listener.end(number, outcome)
             outcomes.append(outcome)
             if outcome.status is OutcomeStatus.FAILED:
+                book.failed(outcome)
                 return Outcome(tuple(outcomes), not_begun=plan.steps[number:])
             book.end(step)
         book.finish_untouched()
@@ -163,6 +164,10 @@ class _Book:
             if pf is not None and not refused & {pf.label, str(pf.address), pf.address.slot}:
                 self._open[str(want.address)] = want
         self._owed = {key: _owed(want, plan) for key, want in self._open.items()}
+        self._reload = {
+            key: want.address in records and records[want.address].reload for key, want in self._open.items()
+        }
+        self._owed_before = dict(self._reload)
         self._left = {key: sum(1 for step in plan.steps if key in self._keys(step)) for key in self._open}
 
     def _keys(self, step: Step) -> tuple[str, ...]:
@@ -171,15 +176,32 @@ class _Book:
 
     def begin(self, step: Step) -> None:
         for key in self._keys(step):
-            want = self._open[key]
-            pf = self._inventory.pf(want.address)
-            if pf is not None:
-                self._records[want.address] = self._journal.begin(
-                    pf, self._records.get(want.address), want, owed=self._owed[key]
-                )
+            if _takes_a_reload(step):
+                self._reload[key] = True
+            self._begin(key)
+
+    def _begin(self, key: str) -> Record | None:
+        want = self._open[key]
+        pf = self._inventory.pf(want.address)
+        if pf is None:
+            return None
+        record = self._journal.begin(
+            pf, self._records.get(want.address), want, owed=self._owed[key], reload=self._reload[key]
+        )
+        self._records[want.address] = record
+        return record
+
+    def failed(self, outcome: StepOutcome) -> None:
+        """What the kernel has refused to take is not there to be brought into force."""
+        if _takes_a_reload(outcome.step) and outcome.reason == KernelRefused.reason:
+            for key in self._keys(outcome.step):
+                self._reload[key] = self._owed_before[key]
+                self._begin(key)
 
     def end(self, step: Step) -> None:
         for key in self._keys(step):
+            if step.op == steps.RELOAD:
+                self._reload[key] = False
             self._left[key] -= 1
             if self._left[key] == 0:
                 self._finish(key)
@@ -190,15 +212,18 @@ class _Book:
             self._finish(key)
 
     def _finish(self, key: str) -> None:
-        want = self._open.pop(key)
+        want = self._open[key]
         pf = self._inventory.pf(want.address)
-        if pf is None or self._later & {pf.label, str(pf.address)}:
-            return
-        if want.release:
-            self._journal.forget(want.address)
-            return
-        record = self._journal.begin(pf, self._records.get(want.address), want, owed=self._owed[key])
-        self._records[want.address] = self._journal.applied(record, want)
+        if pf is not None and not self._later & {pf.label, str(pf.address)}:
+            if want.release:
+                self._journal.forget(want.address)
+            elif (record := self._begin(key)) is not None:
+                self._records[want.address] = self._journal.applied(record, want)
+        del self._open[key]
+
+
+def _takes_a_reload(step: Step) -> bool:
+    return step.op == steps.SET_PARAM and step.args.get("mode") == steps.DRIVERINIT
 
 
 def _owed(want: DesiredPf, plan: Plan) -> tuple[VfBaseline, ...]:

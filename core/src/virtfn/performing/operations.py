@@ -108,6 +108,11 @@ def _set_param(step: Step, host: Host) -> Done:
     return _DONE
 
 
+def _reload(step: Step, host: Host) -> Done:
+    host.reload_driver(PciAddress.parse(step.target))
+    return _DONE
+
+
 def _set_inline_mode(step: Step, host: Host) -> Done:
     host.set_inline_mode(PciAddress.parse(step.target), step.args["mode"])
     return _DONE
@@ -168,6 +173,7 @@ _OPERATIONS: Mapping[str, Callable[[Step, Host], Done]] = {
     steps.BIND_VDPA: _bind_vdpa,
     steps.REMOVE_VDPA: _remove_vdpa,
     steps.SET_PARAM: _set_param,
+    steps.RELOAD: _reload,
     steps.SET_INLINE_MODE: _set_inline_mode,
     steps.NAME_REPRESENTORS: _name_representors,
     steps.SET_OFFLOAD: _set_offload,
@@ -199,6 +205,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     steps.BIND_VDPA: ("vf", "driver"),
     steps.REMOVE_VDPA: ("vf",),
     steps.SET_PARAM: ("name", "value", "mode"),
+    steps.RELOAD: (),
     steps.SET_INLINE_MODE: ("mode",),
     steps.NAME_REPRESENTORS: ("names",),
     steps.SET_OFFLOAD: ("enabled",),

@@ -209,6 +209,7 @@ _SHELL: Mapping[str, Callable[[Step, Pf | None], list[str]]] = {
     steps.BIND_VDPA: _bind_vdpa,
     steps.REMOVE_VDPA: _remove_vdpa,
     steps.SET_PARAM: script_features.set_param,
+    steps.RELOAD: script_features.reload_driver,
     steps.SET_INLINE_MODE: script_features.set_inline_mode,
     steps.NAME_REPRESENTORS: script_features.name_representors,
     steps.SET_OFFLOAD: script_features.set_offload,

@@ -11,6 +11,14 @@ HELPERS = """\
 is_representor() {
     case "$(cat "/sys/class/net/$1/phys_port_name" 2>/dev/null)" in *pf*vf*) return 0 ;; *) return 1 ;; esac
 }
+# wait for a netdev to have its name: named NETDEV
+named() {
+    tries=0
+    until [ -e "/sys/class/net/$1" ]; do
+        tries=$((tries + 1)); [ "$tries" -le 100 ] || { echo "no netdev $1" >&2; return 1; }
+        sleep 0.1
+    done
+}
 # give a VF's representor a name, waited for; one that is in use keeps its own: representor PF INDEX NAME
 representor() {
     tries=0
@@ -42,6 +50,12 @@ def set_param(step: Step, _pf: Pf | None) -> list[str]:
     word = str(value).lower() if isinstance(value, bool) else shlex.quote(str(value))
     target = f"pci/{PciAddress.parse(step.target)}"
     return [_optional(f"devlink dev param set {target} name {args['name']} value {word} cmode {args['mode']}", step)]
+
+
+def reload_driver(step: Step, pf: Pf | None) -> list[str]:
+    """`devlink dev reload`, and until its netdev has its name again."""
+    lines = [f"devlink dev reload pci/{PciAddress.parse(step.target)}"]
+    return [*lines, f"named {shlex.quote(pf.netdev.name)}"] if pf and pf.netdev else lines
 
 
 def set_inline_mode(step: Step, _pf: Pf | None) -> list[str]:

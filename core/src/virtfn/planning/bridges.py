@@ -142,7 +142,8 @@ def _plan(
     if (problem := _hindrance(inventory, pf, want)) is not None:
         return before, [], [problem]
     bridge = ovs.bridge(want.name)
-    changes_mode = any(step.op == steps.SET_ESWITCH_MODE and step.target == str(pf.address) for step in planned)
+    renewing = (steps.SET_ESWITCH_MODE, steps.RELOAD)
+    changes_mode = any(step.op in renewing and step.target == str(pf.address) for step in planned)
     name = pf.netdev.name if pf.netdev is not None else want.uplink_name
     if bridge is not None and bridge.inherited:
         handing = _taken_over(bridge, want, pf, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -63,6 +63,7 @@ def make_plan(
     *,
     baselines: Mapping[PciAddress, DesiredPf] | None = None,
     owed: Mapping[PciAddress, tuple[VfBaseline, ...]] | None = None,
+    reloads: Collection[PciAddress] = (),
 ) -> Plan:
     """The plan from `inventory` to `desired`. A PF that is not named in `desired` is not touched.
 
@@ -70,6 +71,7 @@ def make_plan(
     :param baselines: how PFs were before the first touch, from the journal; what an apply that was cut off left behind
         of virtfn's own doing is put right from it.
     :param owed: VFs in no group that such an apply has left without a driver, from the journal.
+    :param reloads: PFs whose driver it has not had take them anew, though it set what takes effect with that.
     """
     planned: list[Step] = []
     problems: list[Problem] = []
@@ -80,7 +82,7 @@ def make_plan(
     for adapter in sorted(inventory.adapters, key=lambda adapter: adapter.pfs[0].address):
         wanted = [want for pf in adapter.pfs if (want := desired.pf(pf.address)) is not None]
         if wanted:
-            wanted = [_with_baseline(want, baselines or {}, owed or {}) for want in wanted]
+            wanted = [_with_baseline(want, baselines or {}, owed or {}, reloads) for want in wanted]
             try:
                 found, wrong = _plan_adapter(adapter, wanted, inventory.platform, hooks)
             except VirtfnError as error:  # one plugin's failure is its adapter's problem only
@@ -104,7 +106,9 @@ def _with_baseline(
     want: DesiredPf,
     baselines: Mapping[PciAddress, DesiredPf],
     owed: Mapping[PciAddress, tuple[VfBaseline, ...]],
+    reloads: Collection[PciAddress],
 ) -> DesiredPf:
+    want = replace(want, reload=want.address in reloads)
     baseline = baselines.get(want.address)
     if want.release or baseline is None or want.externally_managed:
         return want

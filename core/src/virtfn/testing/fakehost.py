@@ -416,6 +416,10 @@ def _state(function: PciFunction) -> dict[str, Any]:
     if function.physfn is None:
         state["name"] = netdev.name if netdev else None
         state["eswitch_mode"] = str(function.eswitch_mode)
+        state["params"] = {
+            name: (function.params.get((name, facts.mode), facts.value), function.initial.get(name, facts.value))
+            for name, facts in function.card.profile.devlink.params.items()
+        }
         state["firmware"] = {"current": dict(function.card.firmware.current), "next": dict(function.card.firmware.next)}
     if sriov is not None:
         state["numvfs"] = len(sriov.vfs)

@@ -202,6 +202,10 @@ class _Devlink(_Part):
         access = Access("set_param", "/".join(handle), {param.name: value}, True)
         self._watch.meet(access, lambda: self._kernel.devlink.set_param(handle, param, value, mode=mode))
 
+    def reload(self, handle: tuple[str, str]) -> bool:
+        access = Access("reload", "/".join(handle), None, True)
+        return self._watch.meet(access, lambda: self._kernel.devlink.reload(handle))
+
     def handles(self) -> frozenset[tuple[str, str]]:
         return self._watch.meet(Access("handles", ""), self._kernel.devlink.handles)
 

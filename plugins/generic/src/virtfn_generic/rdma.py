@@ -74,8 +74,8 @@ def _no_module(pf: Pf, field: str, module: str) -> Problem:
 
 def _no_device(pf: Pf, field: str, module: str) -> Problem:
     if module:
-        why = f"module {module} makes none of it: RoCE may be switched off"
-        hint = f"see `devlink dev param show pci/{pf.address} name enable_roce`, or leave isRdma out"
+        why = f"module {module} makes none of it"
+        hint = f"see `devlink dev param show pci/{pf.address}` and the kernel log, or leave isRdma out"
     else:
         why = f"nothing here makes RDMA devices of what {pf.driver} drives"
         hint = "load its RDMA driver, if the card has one, or leave isRdma out"

@@ -28,7 +28,8 @@ SRIOV: Final = "SRIOV_EN"
 NUM_OF_VFS: Final = "NUM_OF_VFS"
 PER_PF: Final = "PF_NUM_OF_VF_VALID"
 LINK_TYPES: Final = ("LINK_TYPE_P1", "LINK_TYPE_P2")
-SHOWN: Final = (SRIOV, NUM_OF_VFS, PER_PF, *LINK_TYPES, *CPU_SETTINGS)
+ROCE_CONTROL: Final = "ROCE_CONTROL"
+SHOWN: Final = (SRIOV, NUM_OF_VFS, PER_PF, *LINK_TYPES, ROCE_CONTROL, *CPU_SETTINGS)
 """Of some two hundred settings, those that matter here."""
 
 ENABLE_SRIOV: Final = "enable_sriov"

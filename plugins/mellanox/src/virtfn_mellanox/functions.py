@@ -12,15 +12,21 @@ Sources: Linux drivers/net/ethernet/mellanox/mlx5 (eswitch_offloads.c, fs_core.c
 
 from __future__ import annotations
 
-from virtfn.model import DesiredPf, EswitchMode, Pf, Problem, Severity, Step, functions, steps
+from virtfn.model import Adapter, DesiredPf, EswitchMode, Pf, Problem, Severity, Step, functions, steps
+from virtfn_mellanox.roce import plan_reload, reloaded
 from virtfn_mellanox.tables import STEERING
 
 _INLINE = "transport"
 _TOO_LITTLE = frozenset({"link", "network"})
 
 
-def plan_pf(pf: Pf, want: DesiredPf) -> list[Step]:
+def plan_pf(adapter: Adapter, pf: Pf, want: DesiredPf) -> list[Step]:
     """All steps of one PF, without those of its VFs."""
+    first = plan_reload(adapter, pf, want)
+    return [*first, *_plan_pf(reloaded(pf) if first else pf, want)]
+
+
+def _plan_pf(pf: Pf, want: DesiredPf) -> list[Step]:
     core = functions.plan_vfs_before_mode(pf, want)
     if want.release:
         return functions.plan_pf(pf, want, [*core, *_steering_back(pf, want), *_inline_back(pf, want)])

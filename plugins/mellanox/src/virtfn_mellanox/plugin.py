@@ -24,6 +24,7 @@ from virtfn_mellanox.facts import facts_of
 from virtfn_mellanox.functions import plan_pf, problems_of
 from virtfn_mellanox.lag import lag_problems
 from virtfn_mellanox.perform import perform_step
+from virtfn_mellanox.roce import roce_problems
 from virtfn_mellanox.tables import DEVICES, VENDOR, VF_DEVICES
 
 
@@ -59,7 +60,9 @@ class MellanoxPlugin(Plugin):
     @hookimpl
     def plan_functions(self, adapter: Adapter, desired: DesiredAdapter) -> Sequence[Step]:
         """See `virtfn_mellanox.functions`."""
-        return tuple(step for want in desired.pfs if (pf := adapter.pf(want.address)) for step in plan_pf(pf, want))
+        return tuple(
+            step for want in desired.pfs if (pf := adapter.pf(want.address)) for step in plan_pf(adapter, pf, want)
+        )
 
     @hookimpl
     def validate(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> Sequence[Problem]:
@@ -68,6 +71,7 @@ class MellanoxPlugin(Plugin):
         for want in desired.pfs:
             if (pf := adapter.pf(want.address)) is not None:
                 told += problems_of(pf, want)
+                told += roce_problems(adapter, pf, want, platform)
         told += lag_problems(adapter, desired)
         return tuple(told)
 

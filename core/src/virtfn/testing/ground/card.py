@@ -31,7 +31,7 @@ class Quirks:
     traffic_classes: int = 0
     """ixgbe: the number of traffic classes in use takes VFs away."""
     no_rdma: bool = False
-    """The driver makes no RDMA devices: switched off, as RoCE by devlink's `enable_roce`."""
+    """The driver makes no RDMA devices: switched off, as by devlink's `enable_rdma`."""
     safe_mode: bool = False
     """ice: the package was not loaded."""
     link_partner: bool = True
@@ -135,6 +135,8 @@ class PciFunction:
     """As it was set; None: as it is at boot."""
     params: dict[tuple[str, ParamMode], ParamValue] = field(default_factory=dict)
     """devlink parameters that were set since the machine booted."""
+    initial: dict[str, ParamValue] = field(default_factory=dict)
+    """Of those that take effect when the driver takes it: as they were then, where that is not as the profile says."""
     bus_number: int = 0
     """Number on a bus of its own below the function (`virtio3`), or of its vfio device (`vfio3`)."""
     gone: bool = False

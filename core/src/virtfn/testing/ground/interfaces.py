@@ -231,6 +231,18 @@ class FakeDevlink:
 
         self.calls.perform(Call("set_param", "/".join(handle), {param.name: value}), write, writes=True)
 
+    def reload(self, handle: tuple[str, str]) -> bool:
+        """See `Devlink`."""
+
+        def write() -> bool:
+            function = self._find(handle)
+            if function is None or function.driver is None:
+                raise oserror(errno.ENODEV)
+            function.driver.reload(function)
+            return True
+
+        return bool(self.calls.perform(Call("reload", "/".join(handle)), write, writes=True))
+
     def handles(self) -> frozenset[tuple[str, str]]:
         """See `Devlink`."""
         look: Callable[[], frozenset[tuple[str, str]]] = lambda: frozenset(  # noqa: E731 - typed

@@ -123,6 +123,10 @@ class Driver:
         """OSError as the driver refuses."""
         raise oserror(errno.EOPNOTSUPP)
 
+    def reload(self, function: PciFunction) -> None:
+        """Take the function anew (`devlink dev reload`). OSError(EOPNOTSUPP): the driver cannot."""
+        raise oserror(errno.EOPNOTSUPP)
+
     def devlink_info(self, function: PciFunction) -> DevlinkInfo:
         """Driver, serial number and versions; a VF has no versions."""
         if function.physfn is not None:

@@ -19,6 +19,9 @@ from virtfn.testing.ground.tree import oserror
 _IN_FIRMWARE = {"enable_sriov": "SRIOV_EN", "total_vfs": NUM_OF_VFS}
 """Settings behind the permanent parameters of newer kernels."""
 
+_AT_START = ParamMode.DRIVERINIT
+_RELOAD_SECONDS = 2.0
+
 _UNSET_GUID = ":".join(["00"] * 8)
 
 
@@ -153,12 +156,47 @@ class Mlx5Core(SwitchdevDriver):
         if name in _IN_FIRMWARE:
             function.card.firmware.next[_IN_FIRMWARE[name]] = value
 
+    def reload(self, function: PciFunction) -> None:
+        """The netdev is a new one, down, and the eswitch in legacy mode; flow steering and inline mode stay."""
+        if self._in_lag(function):
+            raise oserror(errno.EOPNOTSUPP, "mlx5_core: reload is unsupported in Lag mode")
+        if function.vfs:
+            self.machine.log(f"mlx5_core {function.name}: reload while VFs are present is unfavorable")
+        self.machine.rdma.detach(function)
+        function.eswitch_mode = EswitchMode.LEGACY
+        for netdev in list(function.netdevs):
+            self.machine.net.remove(netdev)
+        function.initial |= {name: value for (name, mode), value in function.params.items() if mode is _AT_START}
+        self.machine.clock.sleep(_RELOAD_SECONDS)
+        self.machine.rdma.attach(function)
+
+        def late() -> None:
+            if function.driver is self and function.netdev is None and not function.gone:
+                self.add_netdev(function)
+                for netdev in function.netdevs:
+                    self.machine.net.set_up(netdev, False)
+
+        self.machine.clock.after(function.card.quirks.netdev_delay, late)
+
+    def _in_lag(self, function: PciFunction) -> bool:
+        """Whether other ports of the card are in one bond with this one."""
+        tree = self.machine.tree
+
+        def bond(pf: PciFunction) -> str | None:
+            master = tree.readlink(f"sys/class/net/{pf.netdev.name}/master") if pf.netdev is not None else None
+            return master if master is not None and tree.exists(f"sys/class/net/{master}/bonding") else None
+
+        own = bond(function)
+        return own is not None and sum(bond(pf) == own for pf in function.card.functions) > 1
+
     def check_param(self, function: PciFunction, name: str, value: ParamValue) -> None:
         """Flow steering cannot change in switchdev mode, and not every card can do it in software."""
         if name == "total_vfs" and int(value) > MOST_VFS:
             raise oserror(errno.EINVAL, f"mlx5_core: Max allowed by device is {MOST_VFS}")
         if name != "flow_steering_mode":
             super().check_param(function, name, value)
+            if name == "enable_roce":
+                self._check_roce(function, bool(value))
             return
         if value not in ("dmfs", "smfs"):
             raise oserror(errno.EINVAL, 'mlx5_core: Bad parameter: supported values are ["dmfs", "smfs"]')
@@ -168,6 +206,12 @@ class Mlx5Core(SwitchdevDriver):
         if value not in function.card.profile.devlink.params[name].choices:
             text = "mlx5_core: Software managed steering is not supported by current device"
             raise oserror(errno.EOPNOTSUPP, text)
+
+    def _check_roce(self, function: PciFunction, wanted: bool) -> None:
+        if wanted and function.card.firmware.current.get("ROCE_CONTROL") == "ROCE_DISABLE":
+            raise oserror(errno.EOPNOTSUPP, "mlx5_core: Device doesn't support RoCE")
+        if self._in_lag(function):
+            raise oserror(errno.EOPNOTSUPP, "mlx5_core: Multi port slave/Lag device can't configure RoCE")
 
     def _require_eswitch(self, function: PciFunction) -> None:
         if function.physfn is not None or self._infiniband(function) or not function.card.host_manages_eswitch:
