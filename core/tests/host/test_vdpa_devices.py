@@ -183,18 +183,19 @@ def test_a_virtio_netdev_that_a_container_has(machine: Machine, host: FakeHost, 
     assert in_use(machine) == {vf}
 
 
-def test_a_device_of_another_name_is_seen_and_bound(machine: Machine, vf: PciAddress) -> None:
-    machine.add_vdpa(vf, name="theirs")
+@pytest.mark.parametrize("name", ["theirs", "vdpa:theirs"])
+def test_a_device_of_another_name_is_seen_and_bound(machine: Machine, vf: PciAddress, name: str) -> None:
+    machine.add_vdpa(vf, name=name)
     seen = look(machine).vdpa
     assert seen is not None
-    assert seen.name == "theirs"
+    assert seen.name == name
     machine.bind_vdpa(vf, "vhost_vdpa")
-    assert look(machine).vdpa == VdpaDevice("theirs", "vhost_vdpa")
+    assert look(machine).vdpa == VdpaDevice(name, "vhost_vdpa")
     assert machine.pf(PF).vfs[1].vdpa is None
     with pytest.raises(KernelRefused, match="of another name already"):
         machine.add_vdpa(vf)
     machine.remove_vdpa(vf)
-    assert look(machine).vdpa == VdpaDevice("theirs", "vhost_vdpa")
+    assert look(machine).vdpa == VdpaDevice(name, "vhost_vdpa")
 
 
 def test_management_devices_that_cannot_be_listed(machine: Machine, host: FakeHost, vf: PciAddress) -> None:

@@ -228,6 +228,7 @@ def test_switchdev_without_eswitch_is_refused(pf: Make, plan: Planner) -> None:
         ({"total_vfs": None}, {"num_vfs": 1}, "UnsupportedSetting", "no SR-IOV files"),
         ({"driver": None, "netdev": None}, {"num_vfs": 1}, "UnsupportedSetting", "no driver is bound"),
         ({"netdev": None}, {"num_vfs": 1}, "UnsupportedSetting", "no netdev here"),
+        ({"netdev": None, "class_code": 0x020700}, {"num_vfs": 1}, "UnsupportedSetting", "ib_ipoib: is it loaded"),
         ({}, {"num_vfs": 1, "mtu": 9217}, "UnsupportedSetting", "68 to 9216"),
         ({}, {"num_vfs": 1, "link_type": "IB"}, "UnsupportedSetting", "the port is ETH"),
         ({}, {"num_vfs": -1}, "InvalidRequest", "0 or more"),

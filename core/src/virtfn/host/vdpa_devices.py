@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from virtfn.errors import DeviceBusy, DeviceGone, HostError, KernelRefused, NotEffective, WaitTimeout
@@ -29,6 +29,7 @@ _NO_SUCH_NUMBER = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
 """The driver takes no number, or the function has fewer pairs."""
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ENXIO})
 _VHOST = "vhost-vdpa-"
+_OWN = "vdpa:"
 
 Handle = tuple[str, str]
 
@@ -37,8 +38,17 @@ Handle = tuple[str, str]
 class VdpaView:
     """The vDPA of a machine in one pass: names of all devices, and addresses of the functions that can have one."""
 
-    names: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+    strangers: tuple[str, ...] = ()
+    """Those that are not named after a function, as virtfn names its own."""
     managed: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, names: Iterable[str], managed: frozenset[str] = frozenset()) -> VdpaView:
+        """The view with devices of these names."""
+        known = frozenset(names)
+        own = {name for name in known if name.startswith(_OWN) and PciAddress.read(name.removeprefix(_OWN))}
+        return cls(known, tuple(sorted(known - own)), managed)
 
 
 class VdpaReader:
@@ -57,7 +67,7 @@ class VdpaReader:
             _log.debug("vDPA management devices cannot be listed: %s", error)
             handles = frozenset()
         managed = frozenset(name for bus, name in handles if bus == "pci")
-        return VdpaView(tuple(self._kernel.files.listdir(f"{BUS}/devices")), managed)
+        return VdpaView.of(self._kernel.files.listdir(f"{BUS}/devices"), managed)
 
     def device_of(self, function: PciAddress, view: VdpaView) -> VdpaDevice | None:
         """The vDPA device on a function: the one that virtfn names after it, else any that stands below it."""
@@ -65,8 +75,8 @@ class VdpaReader:
         if own in view.names:
             return self.device(own)
         exists = self._kernel.files.exists
-        below = (name for name in view.names if exists(f"sys/bus/pci/devices/{function}/{name}"))
-        return next((self.device(name) for name in below if not name.startswith("vdpa:")), None)
+        below = (name for name in view.strangers if exists(f"sys/bus/pci/devices/{function}/{name}"))
+        return next((self.device(name) for name in below), None)
 
     def device(self, name: str) -> VdpaDevice | None:
         """A vDPA device by name; None when there is none."""
@@ -85,7 +95,7 @@ class VdpaReader:
     def holders_of(self, function: PciAddress) -> tuple[str, ...]:
         """As `holders`, of the vDPA device on a function if it has one."""
         names = self._kernel.files.listdir(f"{BUS}/devices")
-        device = self.device_of(function, VdpaView(tuple(names))) if names else None
+        device = self.device_of(function, VdpaView.of(names)) if names else None
         return self.holders(device.name) if device is not None else ()
 
 

@@ -19,6 +19,9 @@ from virtfn.errors import (
 )
 from virtfn.model import IN_FIRMWARE, Adapter, DesiredPf, EswitchMode, Pf, Problem, Severity, functions
 
+_INFINIBAND = 0x0207
+"""PCI class of an InfiniBand controller."""
+
 IN_FIRMWARE_FIELDS = frozenset({"numVfs"})
 """Fields of which a plugin may say that firmware can be made to allow what the kernel does not show yet."""
 
@@ -88,12 +91,15 @@ def check(adapter: Adapter, pf: Pf, want: DesiredPf) -> list[Problem]:
         return []
     found = []
     if pf.netdev is None and not want.externally_managed:
+        hint = "the PF is given to user space or stands in another network namespace: give it back first"
+        if pf.class_code >> 8 == _INFINIBAND:
+            hint = f"an InfiniBand port has its netdev from module ib_ipoib: is it loaded? If so, {hint}"
         found.append(
             _problem(
                 UnsupportedSetting,
                 about,
                 f"driver {pf.driver} shows no netdev here",
-                hint="the PF is given to user space or stands in another network namespace: give it back first",
+                hint=hint,
             )
         )
     return [*found, *_check_count(pf, want), *_check_names(pf, want)]
