@@ -29,8 +29,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CRDS = ROOT / "deploy" / "crds"
 NUMBERS = itertools.count(1)
-# A TLS connection that a fault has cut may be left to the collector, which comes in the middle of some other test.
-COLLECTED_LATE = "ignore:unclosed <ssl.SSLSocket:ResourceWarning"
 NEEDS_NEWER = pytest.StashKey[str]()
 
 
@@ -46,7 +44,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     own = [item for item in items if item.path.is_relative_to(HERE)]
     for item in own:
         item.add_marker(pytest.mark.kube)
-        item.add_marker(pytest.mark.filterwarnings(COLLECTED_LATE))
     if own and not _asked_for(config):
         config.hook.pytest_deselected(items=own)
         items[:] = [item for item in items if not item.path.is_relative_to(HERE)]

@@ -27,7 +27,10 @@ from kube.bed.faults import (
 from kube.bed.rules import Request
 from kube.bed.wire import Body, Head, Line, chunk
 
+from virtfn.kube.tls import closed_on_failure
+
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from kube.bed.proxy import Proxy
@@ -60,7 +63,8 @@ class Connection:
         try:
             self._client.socket.settimeout(STUCK)
             if self._proxy.client_tls is not None:
-                self._client.socket = self._proxy.client_tls.wrap_socket(self._client.socket, server_side=True)
+                with closed_on_failure():
+                    self._client.socket = self._proxy.client_tls.wrap_socket(self._client.socket, server_side=True)
             while self._serve():
                 pass
         except Ended as end:
@@ -105,15 +109,16 @@ class Connection:
             case Swallow():
                 struck()
                 self._hold()
-        with (
-            socket.create_connection(self._proxy.server, timeout=STUCK) as plain,
-            self._proxy.server_tls.wrap_socket(plain, server_hostname=self._proxy.server[0]) as upstream,
-        ):
+        with self._to_server() as upstream:
             length = (("Content-Length", str(len(body))),) if body or method in ("POST", "PUT", "PATCH") else ()
             kept = head.without(*NOT_FORWARDED).headers
             upstream.sendall(Head(head.first, (*kept, *length, ("Connection", "close"))).encode() + body)
             upstream.setblocking(False)
             return self._forward(Line(upstream), to_method=method, fault=fault, struck=struck) and head.keeps_open
+
+    def _to_server(self) -> ssl.SSLSocket:
+        with socket.create_connection(self._proxy.server, timeout=STUCK) as plain, closed_on_failure():
+            return self._proxy.server_tls.wrap_socket(plain, server_hostname=self._proxy.server[0])
 
     def _answer(self, answer: Answer) -> None:
         headers = (*answer.headers, ("Content-Length", str(len(answer.body))))

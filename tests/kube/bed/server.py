@@ -7,6 +7,7 @@ or ends the deletion of a namespace. Tests that want such a thing do it themselv
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -64,6 +65,7 @@ class ApiServer:
         self.assets = assets
         self._arguments = tuple(arguments)
         self._made: list[Path] = []
+        self._kubeconfigs = itertools.count(1)
         self.authority = trustme.CA()
         """Whose certificate the server has; a proxy in front of it may have one too."""
 
@@ -147,7 +149,7 @@ class ApiServer:
     def kubeconfig(self, user: User | str = ADMIN, *, server: str = "", path: Path | None = None) -> Path:
         """A kubeconfig file for a user, or for a bare token; `server` is another address of it, say a proxy's."""
         token = user if isinstance(user, str) else user.token
-        path = path or Path(tempfile.mkstemp(prefix="kubeconfig-", dir=self._directory)[1])
+        path = path or self._directory / f"kubeconfig-{next(self._kubeconfigs)}"
         cluster = {"server": server or self.url, "certificate-authority": str(self.ca_file)}
         content = {
             "apiVersion": "v1",

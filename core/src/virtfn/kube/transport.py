@@ -28,6 +28,7 @@ from virtfn.errors import BadReply, Unauthorized, Unavailable
 from virtfn.kube.clock import Clock
 from virtfn.kube.refusals import read_status, refusal, retry_after
 from virtfn.kube.resource import Json
+from virtfn.kube.tls import closed_on_failure
 
 logger = logging.getLogger(__name__)
 
@@ -244,10 +245,11 @@ class Transport:
         again = repeatable
         while True:
             try:
-                response: urllib3.BaseHTTPResponse = self._pool.urlopen(
-                    method, url, body=data, headers=headers, retries=False, redirect=False, assert_same_host=False,
-                    timeout=limits, preload_content=whole,
-                )  # fmt: skip
+                with closed_on_failure():
+                    response: urllib3.BaseHTTPResponse = self._pool.urlopen(
+                        method, url, body=data, headers=headers, retries=False, redirect=False, assert_same_host=False,
+                        timeout=limits, preload_content=whole,
+                    )  # fmt: skip
                 return response
             except ProtocolError as error:
                 if not again:
