@@ -149,6 +149,8 @@ def test_what_open_vswitch_cannot_do(open_vswitch: None, virtfn: Virtfn, policy:
         machine.bridges.set_uplink(pf, "br-a", **maps)
     run("ip", "link", "del", "dev", "br-linux")
     machine.bridges.set_uplink(pf, "br-a", **maps)
+    with pytest.raises(NotEffective, match=r"its MTU is \d+, wanted 60000"):
+        machine.bridges.set_uplink(pf, "br-a", mtu_request=60000, **maps)
     with pytest.raises(OvsRefused, match="constraint violation"):
         machine.bridges.set_uplink(pf, "br-a", mtu_request=-5, **maps)
     machine.bridges.remove_bridge(pf, "br-a")

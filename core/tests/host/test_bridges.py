@@ -63,7 +63,7 @@ def test_a_bridge_with_its_uplink(host: FakeHost, machine: Machine) -> None:
     (bridge,) = seen(machine).bridges
     (there,) = bridge.uplinks
     assert bridge == Bridge("br-a", managed=True, pf=PF, ports=("ens1f0",), **settings, uplinks=(there,))
-    assert there == Uplink("ens1f0", pf=PF, **uplink, ofport=there.ofport)
+    assert there == Uplink("ens1f0", pf=PF, **uplink, mtu=9000, ofport=there.ofport)
     assert there.ofport
 
 
@@ -84,6 +84,15 @@ def test_an_uplink_is_changed_where_it_is(host: FakeHost, machine: Machine) -> N
     machine.bridges.set_uplink(PF, "br-a", **UPLINK | {"mtu_request": 1400})
     after = seen(machine).bridges[0].uplinks[0]
     assert (after.ofport, after.mtu_request) == (before.ofport, 1400)
+
+
+def test_an_mtu_that_the_driver_refuses(host: FakeHost, machine: Machine) -> None:
+    """ovs-vswitchd tells it nowhere but in its log."""
+    make(machine)
+    with pytest.raises(NotEffective, match="cannot use interface ens1f0: its MTU is 1500, wanted 20000"):
+        machine.bridges.set_uplink(PF, "br-a", **UPLINK | {"mtu_request": 20000})
+    uplink = seen(machine).bridges[0].uplinks[0]
+    assert (uplink.mtu_request, uplink.mtu) == (20000, 1500)
 
 
 def test_there_is_one_uplink(host: FakeHost, machine: Machine) -> None:

@@ -160,7 +160,7 @@ def real(root: Path) -> Iterator[SocketOvsDb]:
     with (root / "log").open("w") as log, subprocess.Popen(words, stdout=log, stderr=log) as process:
         try:
             deadline = time.monotonic() + 30
-            while not (root / SOCKET).exists():
+            while SocketOvsDb(root).select({}) is None:  # its socket is there a moment before it listens
                 assert process.poll() is None, (root / "log").read_text()
                 assert time.monotonic() < deadline
                 time.sleep(0.01)

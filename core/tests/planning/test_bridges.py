@@ -125,6 +125,13 @@ def test_a_bridge_that_is_as_wanted() -> None:
         ({}, {"interface_type": "dpdk"}, "ovs.set_uplink", 1, "type is not set, wanted dpdk"),
         ({}, {"interface_options": {"c": "3"}}, "ovs.set_uplink", 1, "options is empty, wanted c=3"),
         ({}, {"mtu_request": 9000}, "ovs.set_uplink", 0, "mtu_request is not set, wanted 9000"),
+        (
+            {"uplinks": (replace(UPLINK, mtu_request=9000, mtu=1500),)},
+            {"mtu_request": 9000},
+            "ovs.set_uplink",
+            0,
+            "MTU is 1500, wanted 9000",
+        ),
     ],
 )
 def test_what_differs(bridge: dict[str, Any], want: dict[str, Any], op: str, lost: int, why: str) -> None:

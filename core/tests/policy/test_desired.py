@@ -225,6 +225,14 @@ def test_a_bridge_whose_uplink_makes_no_vfs_is_wanted_by_itself(inventory):
     assert state.ovs_offload is None
 
 
+def test_the_uplink_of_a_bridge_has_the_mtu_that_another_policy_needs_of_its_pf(inventory):
+    entry = uplink_of("br-a", PORT0)
+    entry["uplinks"][0]["interface"] = {"mtuRequest": 1500}
+    for mtu, wanted in ((9000, 9000), (1400, 1500), (0, 1500)):
+        spec = {"interfaces": [interface(PORT0, mtu=mtu)], "bridges": {"ovs": [entry]}}
+        assert desired_state(spec, inventory)[0].pfs[0].bridge.mtu_request == wanted
+
+
 @pytest.mark.parametrize(
     ("entries", "gist"),
     [

@@ -40,6 +40,7 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
         "external_ids",
         "other_config",
         "mtu_request",
+        "mtu",
         "ofport",
         "error",
     ),
@@ -187,6 +188,7 @@ def _uplink(row: Row) -> Uplink:
         external_ids=_only(ids, keys.get("external_ids")),
         other_config=_only(ovs.pairs(row["other_config"]), keys.get("other_config")),
         mtu_request=ovs.number(row["mtu_request"]),
+        mtu=ovs.number(row["mtu"]),
         ofport=port if port is not None and port >= 0 else None,
         error=ovs.text(row["error"]),
     )

@@ -189,7 +189,8 @@ class OvsBridges:
             written = {column: ovs.as_map(values) for column, values in maps.items()}
             operations += tx.new_port(row, name, {**columns, **written})
         self._change(pf, operations, what, tables.root)
-        self._check(pf, name, what, advice=f"ovs-vsctl list interface {name}, and the log of ovs-vswitchd")
+        advice = f"ovs-vsctl list interface {name}, and the log of ovs-vswitchd"
+        self._check(pf, name, what, advice=advice, mtu=mtu_request)
 
     def remove_uplink(self, pf: PciAddress, bridge: str) -> None:
         """See `Bridges`."""
@@ -345,16 +346,20 @@ class OvsBridges:
                 raise
             _log.warning("%s: ovs-vswitchd does not run, so nothing holds what was taken out of its database", pf)
 
-    def _check(self, pf: PciAddress, interface: str, what: str, *, advice: str) -> None:
-        """That ovs-vswitchd could use the interface. Raises `NotEffective`."""
+    def _check(self, pf: PciAddress, interface: str, what: str, *, advice: str, mtu: int | None = None) -> None:
+        """That ovs-vswitchd could use the interface, with the MTU that is asked for. Raises `NotEffective`."""
         seen: list[str] = []
 
         def usable() -> bool:
             row = self._read(pf, what).interface(interface)
             error = ovs.text(row["error"]) if row is not None else "it is gone"
             port = ovs.number(row["ofport"]) if row is not None else None
-            seen[:] = [error or "it has no port number"]
-            return not error and port is not None and port >= 0
+            if row is None or error or port is None or port < 0:
+                seen[:] = [error or "it has no port number"]
+                return False
+            has = ovs.number(row["mtu"])
+            seen[:] = [f"its MTU is {has}, wanted {mtu}"]
+            return mtu is None or has in (None, mtu)
 
         try:
             self._wait_until(usable, timeout=_SETTLES, why=f"interface {interface}", device=str(pf))

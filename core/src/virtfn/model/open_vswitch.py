@@ -38,6 +38,8 @@ class Uplink:
     other_config: Mapping[str, str] = field(default_factory=dict)
     mtu_request: int | None = None
     """Bytes."""
+    mtu: int | None = None
+    """Bytes: what it has, which is another where the driver refused the one that was requested. None: not known."""
     ofport: int | None = None
     """OpenFlow port number; None: ovs-vswitchd has not taken the interface up yet."""
     error: str = ""

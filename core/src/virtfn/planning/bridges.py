@@ -303,6 +303,8 @@ def _uplink_differs(uplinks: Sequence[Uplink], want: DesiredBridge, *, name: str
         "mtu_request": (uplink.mtu_request, want.mtu_request),
         "PF": (uplink.pf, pf),
     }
+    if uplink.mtu_request == want.mtu_request is not None and uplink.mtu is not None:
+        columns["MTU"] = (uplink.mtu, want.mtu_request)
     differing = {column: values for column, values in columns.items() if values[0] != values[1]}
     return (f"{name}: {_told(differing)}", bool({"type", "options"} & differing.keys())) if differing else ("", False)
 

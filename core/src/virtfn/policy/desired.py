@@ -105,7 +105,7 @@ def _desired(
     bridges, kept, bridge_problems = _bridges(spec, inventory, pfs)
     for address, bridge in bridges.items():
         if address in pfs:
-            pfs[address] = replace(pfs[address], bridge=bridge)
+            pfs[address] = replace(pfs[address], bridge=_with_mtu_of(pfs[address], bridge))
     return (
         DesiredState(
             pfs=tuple(pfs.values()),
@@ -217,6 +217,13 @@ def _bridges(
             kept.append(entry.name)
             problems.append(fault.problem(f"bridge {entry.name}"))
     return bridges, tuple(kept), problems
+
+
+def _with_mtu_of(pf: DesiredPf, bridge: DesiredBridge) -> DesiredBridge:
+    """Open vSwitch is not to take back what another policy's VFs need of the PF."""
+    if bridge.mtu_request is None or pf.mtu is None:
+        return bridge
+    return replace(bridge, mtu_request=max(bridge.mtu_request, pf.mtu))
 
 
 def _own_key_fault(entry: OvsBridgeSpec, at: str) -> Fault | None:

@@ -44,6 +44,7 @@ _DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "external_ids": [_MAP, []],
         "other_config": [_MAP, []],
         "mtu_request": [_SET, []],
+        "mtu": [_SET, []],
         "ofport": [_SET, []],
         "error": [_SET, []],
     },
@@ -81,6 +82,8 @@ class OvsModel:
     """Names of the netdevs that ovs-vswitchd can open."""
     tables: Tables = field(default_factory=lambda: {table: {} for table in _DEFAULTS})
     answers: bool = False
+    most_mtu: int = 9978
+    """Bytes: what drivers of netdevs take."""
     switch_pid: int | None = None
     """Of ovs-vswitchd; None: it does not run."""
     _rows: int = 0
@@ -219,11 +222,20 @@ class OvsModel:
             for port in _members(bridge["ports"]):
                 for interface in _members(self.tables["Port"][port[1]]["interfaces"]):
                     row = self.tables["Interface"][interface[1]]
+                    self._give_mtu(row)
                     self._take_up(
                         row, usable=usable, there=there, number=list(self.tables["Interface"]).index(interface[1])
                     )
         for root in self.tables["Open_vSwitch"].values():
             root["cur_cfg"] = root["next_cfg"]
+
+    def _give_mtu(self, row: dict[str, Any]) -> None:
+        """A driver's refusal is in the log of ovs-vswitchd only, and not in the column `error`."""
+        for wanted in _members(row["mtu_request"]):
+            if wanted <= self.most_mtu:
+                row["mtu"] = wanted
+            elif not _members(row["mtu"]):
+                row["mtu"] = 1500
 
     @staticmethod
     def _take_up(row: dict[str, Any], *, usable: bool, there: frozenset[str], number: int) -> None:
