@@ -91,3 +91,14 @@ def test_what_came_of_resets() -> None:
     assert resets.in_vain(cards[1:], done, {}) == []
     record = resets.begun(NodeRecord(), cards, at="then")
     assert gave_up(record, cards[1:], seen="it fails").attempts[1].seen == "it fails"
+
+
+def test_a_reset_that_was_never_reached_is_not_remembered() -> None:
+    plan = Plan((setting(PF), reset(PF), setting(OTHER), reset(OTHER)))
+    cards = [want for want in wants(plan, DESIRED, retry="") if want.kind is AttemptKind.RESET]
+    record = resets.begun(NodeRecord(), cards, at="then")
+    done = [StepOutcome(step, OutcomeStatus.DONE) for step in plan.steps[:2]]
+    failed = Outcome((*done, StepOutcome(plan.steps[2], OutcomeStatus.FAILED)), not_begun=plan.steps[3:])
+    kept = resets.without_unreached(record, cards, failed, {})
+    assert [attempt.target for attempt in kept.attempts] == [str(PF)]
+    assert resets.without_unreached(record, cards, failed, {str(OTHER): "in use"}) == record

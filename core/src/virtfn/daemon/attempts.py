@@ -27,6 +27,11 @@ def begun(record: NodeRecord, wants: Iterable[Want], *, at: str) -> NodeRecord:
     return record
 
 
+def unmade(record: NodeRecord, wants: Iterable[Want]) -> list[Want]:
+    """Those for which nothing was tried yet."""
+    return [want for want in wants if attempt_for(want, record.attempts) is None]
+
+
 def gave_up(record: NodeRecord, wants: Iterable[Want], *, seen: str) -> NodeRecord:
     """What was made for these causes was in vain."""
     for want in wants:

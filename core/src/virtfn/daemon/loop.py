@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from virtfn.daemon import attempts, reboot, resets
 from virtfn.daemon.afterwards import StepListener, in_vain, is_unrecorded, makes_devices_anew
 from virtfn.daemon.boot import BootKeeper
-from virtfn.daemon.breaker import attempt_for, takes_reboot, takes_reset
+from virtfn.daemon.breaker import Want, takes_reboot, takes_reset
 from virtfn.daemon.decision import Decision, Failure, Memory, Rules, decide, key_of
 from virtfn.daemon.device_plugin_config import FILE, Offer, make_offer, write_offer
 from virtfn.daemon.drift import Hold, is_sure
@@ -29,12 +29,7 @@ from virtfn.host.machine import Machine
 from virtfn.kube.clock import Clock, whole_time
 from virtfn.kube.events import EventType
 from virtfn.kube.meter import Meter
-from virtfn.model import (
-    DesiredState,
-    Outcome,
-    Plan,
-    steps,
-)
+from virtfn.model import DesiredState, Outcome, Plan
 from virtfn.model.crd import DevicePluginStatus
 from virtfn.model.handshake import DrainState, SyncStatus
 from virtfn.node import Node, Observation
@@ -296,31 +291,10 @@ class NodeLoop:
         """What a reboot brings into force is set, and the node rebooted: once for one cause, if no reset spares it."""
         cards = [want for want in decision.wants if want.kind is AttemptKind.RESET]
         reboots = [want for want in decision.wants if want.kind is AttemptKind.REBOOT]
-        now = self._clock.monotonic()
-        record = self._memory.record
-        if not cards and all(attempt_for(want, record.attempts) is not None for want in reboots):
-            self._asked_at = now if self._asked_at is None else self._asked_at
-            if now - self._asked_at >= self._settings.reboot_wait:
-                seen = f"the reboot was asked for, and did not begin within {self._settings.reboot_wait:g} s"
-                self._remember(attempts.gave_up(record, reboots, seen=seen))
-                return Turn(0.0, look)
-            self._publish(replace(look.report, rebooting=True))
-            return Turn(min(self._settings.period, 10.0), look)
+        if not cards and not attempts.unmade(self._memory.record, reboots):
+            return self._await_reboot(look, reboots)
         self._publish(replace(look.report, acting=True, rebooting=not cards))
-        held = resets.held_back(decision.due, vfs_in_use(self._machine, look.observation.inventory)) if cards else {}
-        before = tuple(
-            step
-            for step in decision.due.steps
-            if takes_reboot(step) or step.target == steps.NODE or (takes_reset(step) and step.target not in held)
-        )
-        after = tuple(step for step in decision.due.steps if step not in before)
-        plan = replace(decision.due, steps=before + after)
-        if cards:
-            self._remember(resets.begun(record, cards, at=whole_time(self._clock.now())))
-        outcome = self._perform(look, decision, plan, first=len(before))
-        for want, seen in resets.in_vain(cards, outcome, held):
-            self._remember(attempts.gave_up(self._memory.record, [want], seen=seen))
-            self._teller.tell(reason="ResetInVain", action="Reset", note=seen, level=EventType.WARNING)
+        outcome = self._before_reboot(look, decision, cards)
         if outcome.failed is not None and look.request is not None:
             failed = outcome.failed
             self._teller.tell(reason=failed.reason, action="Apply", note=failed.detail, level=EventType.WARNING)
@@ -334,15 +308,48 @@ class NodeLoop:
             if not reboots:
                 self._publish(look.report)
                 return Turn(self._pause(look), look, outcome)
-        self._remember(attempts.begun(self._memory.record, reboots, at=whole_time(self._clock.now())))
+            self._publish(replace(look.report, rebooting=True))
+        record = self._memory.record
+        self._remember(attempts.begun(record, attempts.unmade(record, reboots), at=whole_time(self._clock.now())))
         causes = "; ".join(want.cause for want in reboots)
         self._teller.tell(reason="RebootNode", action="Reboot", note=f"the node is rebooted: {causes}")
-        self._asked_at = now
+        if refused := self._ask_for_reboot():
+            self._remember(attempts.gave_up(self._memory.record, reboots, seen=refused))
+        return Turn(min(self._settings.period, 10.0), look, outcome)
+
+    def _before_reboot(self, look: Look, decision: Decision, cards: list[Want]) -> Outcome:
+        """What has to be set is set, and what resets there are is tried: once for one cause, whatever comes of it."""
+        held = resets.held_back(decision.due, vfs_in_use(self._machine, look.observation.inventory)) if cards else {}
+        plan, first = resets.set_first(decision.due, held)
+        if cards:
+            self._remember(resets.begun(self._memory.record, cards, at=whole_time(self._clock.now())))
+        outcome = self._perform(look, decision, plan, first=first)
+        self._remember(resets.without_unreached(self._memory.record, cards, outcome, held))
+        for want, seen in resets.in_vain(cards, outcome, held):
+            self._remember(attempts.gave_up(self._memory.record, [want], seen=seen))
+            self._teller.tell(reason="ResetInVain", action="Reset", note=seen, level=EventType.WARNING)
+        return outcome
+
+    def _await_reboot(self, look: Look, reboots: list[Want]) -> Turn:
+        """It was asked for; or a process was to, that was ended just before, so each asks anew."""
+        if self._asked_at is None:
+            self._ask_for_reboot()  # a machine that is on its way down takes no second one, which is as well
+        elif self._clock.monotonic() - self._asked_at >= self._settings.reboot_wait:
+            seen = f"the reboot was asked for, and did not begin within {self._settings.reboot_wait:g} s"
+            self._remember(attempts.gave_up(self._memory.record, reboots, seen=seen))
+            return Turn(0.0, look)
+        self._publish(replace(look.report, rebooting=True))
+        return Turn(min(self._settings.period, 10.0), look)
+
+    def _ask_for_reboot(self) -> str:
+        """Why nobody took it; empty: it was taken."""
+        self._asked_at = self._clock.monotonic()
         try:
             reboot.reboot(self._machine)
         except CommandFailed as error:
-            self._remember(attempts.gave_up(self._memory.record, reboots, seen=str(error)))
-        return Turn(min(self._settings.period, 10.0), look, outcome)
+            logger.warning("%s", error)
+            return str(error)
+        return ""
 
     # --- what stays ---------------------------------------------------------------------------------------------------
 

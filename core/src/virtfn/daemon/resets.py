@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from virtfn.daemon import attempts
-from virtfn.daemon.breaker import Want, card_of, takes_reset
+from virtfn.daemon.breaker import Want, card_of, takes_reboot, takes_reset
 from virtfn.daemon.decision import Decision, has_error
-from virtfn.daemon.record import NodeRecord
+from virtfn.daemon.record import AttemptKind, NodeRecord
 from virtfn.model import Inventory, Outcome, OutcomeStatus, PciAddress, Plan
+from virtfn.model.steps import NODE
 
 
 def begun(record: NodeRecord, resets: Iterable[Want], *, at: str) -> NodeRecord:
@@ -37,6 +38,29 @@ def held_back(plan: Plan, used: frozenset[PciAddress]) -> dict[str, str]:
         if taken := ", ".join(str(address) for address in step.affects if address in used):
             found[step.target] = f"{step.target}: the card is not reset: VFs of it are still in use ({taken})"
     return found
+
+
+def set_first(plan: Plan, held: Mapping[str, str]) -> tuple[Plan, int]:
+    """The plan with what comes before a reboot at its beginning, resets too, and how many steps that is.
+
+    :param held: the targets of resets that are not tried.
+    """
+    first = tuple(
+        step
+        for step in plan.steps
+        if takes_reboot(step) or step.target == NODE or (takes_reset(step) and step.target not in held)
+    )
+    return replace(plan, steps=first + tuple(step for step in plan.steps if step not in first)), len(first)
+
+
+def without_unreached(
+    record: NodeRecord, resets: Sequence[Want], outcome: Outcome, held: Mapping[str, str]
+) -> NodeRecord:
+    """As if it had never been thought of, what a failure before it has kept from being tried."""
+    made = {each.step.target for each in outcome.steps if takes_reset(each.step)} | set(held)
+    unreached = {want.target for want in resets} - made
+    kept = tuple(each for each in record.attempts if each.kind is not AttemptKind.RESET or each.target not in unreached)
+    return replace(record, attempts=kept)
 
 
 def in_vain(resets: Iterable[Want], outcome: Outcome, held: Mapping[str, str]) -> list[tuple[Want, str]]:
