@@ -126,8 +126,11 @@ if kind == "set":
     if not state["lies"]:
         with open(state_file, "w") as file:
             json.dump(state, file)
-    done = "-I- Please reboot machine to load new configurations."
+    cycle = "reboot" if state["prepares"] else "power cycle"
+    done = "-I- Please %s machine to load new configurations." % cycle
     end("\n Apply new Configuration? (y/n) [n] : y\nApplying... Done!\n%s\n" % done, 0)
+if "-j" in words and tuple(map(int, state["version"].split(".")[:2])) < (4, 31):
+    end("-E- invalid argument: -j\n    NAME:\n        mstconfig\n")
 if "-j" in words:
     path = words[words.index("-j") + 1]
     with open(path, "w") as file:  # as the tool does: an empty object, read back, then the whole
@@ -178,7 +181,7 @@ class Tool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.state: dict[str, Any] = {"version": "4.21.0", "odd": [], "lies": False}
+        self.state: dict[str, Any] = {"version": "4.21.0", "odd": [], "lies": False, "prepares": True}
         values = {"SRIOV_EN": "False(0)", "NUM_OF_VFS": "8", "LINK_TYPE_P1": "ETH(2)", "LINK_TYPE_P2": "ETH(2)"}
         self.state |= {"current": dict(values), "next": dict(values)}
         for name, text in (("mstconfig", PROGRAM), ("mstfwreset", RESET_PROGRAM)):

@@ -21,6 +21,7 @@ from virtfn.model import (
     VfGroup,
     VfRange,
 )
+from virtfn.testing.ground.card import PortVfs
 from virtfn.testing.profiles import ParamFacts, load_profile
 
 FIRST = PciAddress.parse("0000:3b:00.0")
@@ -76,7 +77,7 @@ def test_sriov_that_is_off_is_switched_on_and_the_number_kept(ground: Any) -> No
     plan, outcome = ground.apply(*wanted)
     assert [step.args for step in plan.steps] == [{"settings": {"SRIOV_EN": True, "NUM_OF_VFS": 32}}] * 2
     assert plan.errors == ()
-    assert [step.detail for step in outcome.steps][1] == "was set already"
+    assert [step.detail for step in outcome.steps] == ["Please reboot machine to load new configurations."] * 2
     ground.host.reboot()
     assert ground.apply(*wanted)[1].failed is None
     assert [pf.num_vfs for pf in ground.observe().inventory.pfs()] == [4, 8]
@@ -212,18 +213,57 @@ def test_lockdown(ground: Any) -> None:
     assert ground.queries() == 0
 
 
-def test_a_tool_that_is_known_to_be_bad(ground: Any) -> None:
+def test_a_tool_and_a_firmware_that_do_not_go_together(ground: Any) -> None:
     ground.host.install_firmware_tool("4.34.0")
-    ground.host.add_card("connectx-5")
-    error = one_error(ground.plan(DesiredPf(FIRST, 16)))
-    assert "mstflint 4.34.0 is known to be bad" in error
-    assert ground.plan(DesiredPf(FIRST, 8)).errors == ()
+    card = ground.host.add_card("connectx-6dx")
+    card.firmware.unprepared = True
+    _, outcome = ground.apply(DesiredPf(FIRST, 24))
+    assert outcome.failed is not None
+    for said in (
+        "the node is not rebooted, as mstflint 4.34.0 and firmware 22.",
+        "Please power cycle machine",
+        "sriov-network-operator#1082",
+        "update the card's firmware, or install mstflint before 4.32",
+    ):
+        assert said in outcome.failed.detail
+    assert card.firmware.next["NUM_OF_VFS"] == 24
+    again = ground.apply(DesiredPf(FIRST, 24))[1]
+    assert again.failed is not None, "what is set already does not come into force by a reboot either"
+    card.firmware.unprepared = False
+    assert ground.apply(DesiredPf(FIRST, 24))[1].failed is None
+    ground.host.reboot()
+    assert ground.apply(DesiredPf(FIRST, 24))[1].failed is None
+    assert ground.observe().inventory.pf(FIRST).num_vfs == 24
+
+
+@pytest.mark.parametrize("version", ["4.30.0", "4.34.1", "4.36.0"])
+def test_no_tool_is_refused_that_the_firmware_takes(ground: Any, version: str) -> None:
+    ground.host.install_firmware_tool(version)
+    ground.host.add_card("connectx-6dx")
+    plan, outcome = ground.apply(DesiredPf(FIRST, 24))
+    assert (plan.errors, outcome.failed) == ((), None)
+
+
+@pytest.mark.parametrize("version", ["4.21.0", "4.26.0", "4.33.0"])
+def test_a_setting_that_this_host_may_only_read(ground: Any, version: str) -> None:
+    ground.host.install_firmware_tool(version)
+    card = ground.host.add_card("connectx-5")
+    card.firmware.read_only = frozenset({"NUM_OF_VFS"})
+    if version == "4.21.0":  # it does not say before
+        outcome = ground.apply(DesiredPf(FIRST, 16))[1]
+        assert "Read only TLV" in outcome.failed.detail
+        assert "belongs to another host" in outcome.failed.detail
+    else:
+        error = one_error(ground.plan(DesiredPf(FIRST, 16)))
+        assert "its firmware lets NUM_OF_VFS be read only" in error
+        assert "belongs to another host" in error
 
 
 def test_what_would_be_lost_at_the_next_boot_is_told_where_it_cannot_be_put_right(ground: Any) -> None:
-    ground.host.install_firmware_tool("4.34.0")
+    ground.host.install_firmware_tool("4.33.0")
     card = ground.host.add_card("connectx-5")
     card.firmware.next["SRIOV_EN"] = False
+    card.firmware.read_only = frozenset({"SRIOV_EN"})
     plan = ground.plan(DesiredPf(FIRST, 4))
     assert (firmware(plan), plan.errors) == ([], ())
     assert "at the next boot SRIOV_EN False comes into force" in str(plan.problems[0])
@@ -344,17 +384,20 @@ def test_the_mode_in_force_counts_not_the_default(ground: Any) -> None:
 # --- devlink in place of the tool -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def newer_kernel(ground: Any) -> Any:
-    """A driver that offers the number of VFs as permanent parameters; the tool is not installed."""
+def offering(ground: Any, **firmware: Any) -> Any:
+    """A card of a driver that offers the number of VFs."""
     profile = load_profile("connectx-7")
     params = {
         "enable_sriov": ParamFacts("bool", False, mode=ParamMode.PERMANENT),
         "total_vfs": ParamFacts("u32", 0, mode=ParamMode.PERMANENT),
     }
-    card = ground.host.add_card(
-        replace(profile, devlink=replace(profile.devlink, params=params)), firmware={"SRIOV_EN": False}
-    )
+    return ground.host.add_card(replace(profile, devlink=replace(profile.devlink, params=params)), firmware=firmware)
+
+
+@pytest.fixture
+def newer_kernel(ground: Any) -> Any:
+    """A driver that offers the number of VFs as permanent parameters; the tool is not installed."""
+    card = offering(ground, SRIOV_EN=False)
     ground.host.fail("run mstconfig", error=FileNotFoundError(2, "No such file"))
     return card
 
@@ -368,7 +411,7 @@ def test_where_the_kernel_sets_the_number_no_tool_is_needed(ground: Any, newer_k
         Disruption.REBOOT,
     )
     assert (outcome.failed, plan.errors) == (None, ())
-    assert (newer_kernel.firmware.next["SRIOV_EN"], newer_kernel.firmware.next["NUM_OF_VFS"]) == (True, 24)
+    assert newer_kernel.firmware.ports_next[0] == PortVfs(enabled=True, total=24)
     again = ground.plan(wanted)
     assert again.steps[0].args == step.args
     assert "set already" in again.steps[0].why
@@ -380,12 +423,58 @@ def test_where_the_kernel_sets_the_number_no_tool_is_needed(ground: Any, newer_k
 def test_what_is_pending_in_devlink_and_would_take_vfs_away_is_put_right(ground: Any, newer_kernel: Any) -> None:
     ground.apply(DesiredPf(FIRST, 24))
     ground.host.reboot()
-    newer_kernel.firmware.next |= {"SRIOV_EN": False, "NUM_OF_VFS": 0}
+    newer_kernel.firmware.ports_next[0] = PortVfs()
     plan = ground.plan(DesiredPf(FIRST, 24))
     (step,) = firmware(plan)
     assert (step.args, step.disruption) == ({"devlink": {"enable_sriov": True, "total_vfs": 24}}, Disruption.NONE)
     ground.apply(DesiredPf(FIRST, 24))
-    assert (newer_kernel.firmware.next["SRIOV_EN"], newer_kernel.firmware.next["NUM_OF_VFS"]) == (True, 24)
+    assert newer_kernel.firmware.ports_next[0] == PortVfs(enabled=True, total=24)
+
+
+def test_a_port_that_is_set_by_devlink_takes_nothing_from_the_other(ground: Any) -> None:
+    card = offering(ground, SRIOV_EN=True, NUM_OF_VFS=16)
+    wanted = DesiredPf(FIRST, 24), DesiredPf(SECOND, 8)
+    plan, outcome = ground.apply(*wanted)
+    assert [step.target for step in firmware(plan)] == [str(FIRST)]
+    assert outcome.failed is None
+    assert card.firmware.ports_next == {0: PortVfs(enabled=True, total=24), 1: PortVfs(enabled=True, total=16)}
+    ground.host.reboot()
+    plan, outcome = ground.apply(*wanted)
+    assert (firmware(plan), outcome.failed) == ([], None)
+    assert [pf.num_vfs for pf in ground.observe().inventory.pfs()] == [24, 8]
+
+
+@pytest.mark.parametrize("wanted", [(24, 20), (20, 24)])
+def test_both_ports_are_set_by_devlink_each_to_its_own_number(ground: Any, wanted: tuple[int, int]) -> None:
+    card = offering(ground, SRIOV_EN=False, NUM_OF_VFS=16)
+    numbers = DesiredPf(FIRST, wanted[0]), DesiredPf(SECOND, wanted[1])
+    assert ground.apply(*numbers)[1].failed is None
+    assert card.firmware.ports_next == {port: PortVfs(enabled=True, total=wanted[port]) for port in (0, 1)}
+    ground.host.reboot()
+    assert ground.apply(*numbers)[1].failed is None
+    assert tuple(pf.num_vfs for pf in ground.observe().inventory.pfs()) == wanted
+
+
+def test_a_card_that_has_one_number_for_all_ports_takes_the_tool(ground: Any) -> None:
+    """Its parameters can be read by devlink, and not be set."""
+    card = offering(ground, SRIOV_EN=True, NUM_OF_VFS=16)
+    card.firmware.per_port = False
+    wanted = DesiredPf(FIRST, 24), DesiredPf(SECOND, 20)
+    plan, outcome = ground.apply(*wanted)
+    assert [list(step.args) for step in firmware(plan)] == [["devlink"], ["devlink"]]
+    assert outcome.failed is None
+    assert (card.firmware.next["NUM_OF_VFS"], card.firmware.ports_next) == (24, {})
+    ground.host.reboot()
+    assert ground.apply(*wanted)[1].failed is None
+    assert [pf.num_vfs for pf in ground.observe().inventory.pfs()] == [24, 20]
+
+
+def test_a_card_that_takes_the_tool_where_there_is_none(ground: Any, newer_kernel: Any) -> None:
+    newer_kernel.firmware.per_port = False
+    _, outcome = ground.apply(DesiredPf(FIRST, 24))
+    assert outcome.failed is not None
+    assert "SRIOV is not per PF on this device" in outcome.failed.detail
+    assert "mstconfig: not installed on this host" in outcome.failed.detail
 
 
 def test_what_the_driver_refuses_by_devlink(ground: Any, newer_kernel: Any) -> None:
@@ -393,7 +482,7 @@ def test_what_the_driver_refuses_by_devlink(ground: Any, newer_kernel: Any) -> N
     _, outcome = ground.apply(DesiredPf(FIRST, 24))
     assert outcome.failed is not None
     assert "Max allowed by device is 16" in outcome.failed.detail
-    assert newer_kernel.firmware.next["SRIOV_EN"] is False
+    assert newer_kernel.firmware.ports_next.get(0, PortVfs()).total == 0
 
 
 def test_a_link_type_still_takes_the_tool(ground: Any, newer_kernel: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from virtfn.errors import CommandFailed, HostError, LockdownActive, NotEffective, UnsupportedSetting
+from virtfn.errors import CommandFailed, HostError, LockdownActive, NotEffective
 from virtfn.host.command import HostCommands
 from virtfn.host.machine import Machine
 from virtfn.model import Adapter, Disruption, OutcomeStatus, PciAddress, Platform, Step, StepOutcome
@@ -162,9 +162,11 @@ def test_set_writes_what_is_not_set_and_reads_it_back(machine_with: MachineWith,
     assert (tool.next["SRIOV_EN"], tool.next["NUM_OF_VFS"]) == ("True(1)", "16")
     assert f"-d {FIRST} -y set SRIOV_EN=True NUM_OF_VFS=16" in tool.runs
     assert look(machine)["settings"]["NUM_OF_VFS"] == {"default": 16, "current": 8, "next": 16}
-    again = do(machine)
-    assert (again.status, again.detail) == (OutcomeStatus.DONE, "was set already")
-    assert sum(" set " in run for run in tool.runs) == 1
+    assert do(machine).detail == outcome.detail  # set anew, as that is what prepares the firmware for the reboot
+    tool.be(prepares=False)
+    with pytest.raises(NotEffective, match=rf"not rebooted, as mstflint {version} and .* do not go together"):
+        do(machine)
+    assert sum(" set " in run for run in tool.runs) == 3
 
 
 def test_a_tool_that_says_done_and_did_nothing_is_found_out(machine_with: MachineWith, tool: Any) -> None:
@@ -204,8 +206,23 @@ def test_a_setting_that_the_card_has_not(machine_with: MachineWith, tool: Any) -
     assert tool.next["SRIOV_EN"] == "False(0)"
 
 
-def test_a_tool_that_is_known_to_be_bad_writes_nothing(machine_with: MachineWith, tool: Any) -> None:
-    tool.be(version="4.34.1")
-    with pytest.raises(UnsupportedSetting, match=r"mstflint 4\.34\.1 is known to be bad.*telco-reference#779"):
-        do(machine_with())
+def test_what_is_set_already_is_left_alone_where_no_reboot_follows(machine_with: MachineWith, tool: Any) -> None:
+    tool.be(next=tool.state["next"] | {"SRIOV_EN": "True(1)", "NUM_OF_VFS": "32"})
+    machine = machine_with()
+    step = replace(STEP, disruption=Disruption.NONE)
+    outcome = perform.perform_step(step, adapter_of(machine), machine)
+    assert outcome is not None
+    assert outcome.detail == "was set already", "more VFs than are wanted here may be wanted by another port"
     assert not any(" set " in run for run in tool.runs)
+
+
+def test_an_older_tool_in_the_place_of_the_newer_one(machine_with: MachineWith, tool: Any) -> None:
+    tool.be(version="4.33.0")
+    machine = machine_with()
+    look(machine)
+    tool.be(version="4.21.0")
+    machine.run(
+        ["true"], timeout=10.0, device=str(FIRST)
+    )  # what the tool said of the card is forgotten, not its version
+    assert look(machine)["settings"]["NUM_OF_VFS"]["current"] == 8
+    assert [run.split()[3:] for run in tool.runs] == [["-j", "/dev/stderr", "q"], ["-j", "/dev/stderr", "q"], ["q"]]

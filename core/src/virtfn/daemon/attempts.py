@@ -41,6 +41,17 @@ def gave_up(record: NodeRecord, wants: Iterable[Want], *, seen: str) -> NodeReco
     return record
 
 
+def not_made(record: NodeRecord, wants: Iterable[Want], *, at: str, seen: str) -> NodeRecord:
+    """What has to be set before cannot be set, after a few tries: the node is not rebooted for these causes.
+
+    :param at: now, as RFC 3339.
+    """
+    for want in wants:
+        attempt = Attempt(want.kind, want.target, want.key, want.cause, boot_id=record.boot_id, at=at, count=0)
+        record = record.with_attempt(replace(attempt, seen=seen[:LONGEST_TEXT]))
+    return record
+
+
 def drained_in_vain(record: NodeRecord, wants: Iterable[Want], *, seen: str) -> NodeRecord:
     """Steps were performed under a drain, and would be needed again. After a few tries the drain was in vain."""
     tired = [

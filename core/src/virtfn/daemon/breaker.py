@@ -125,10 +125,10 @@ def judge(want: Want, attempts: Iterable[Attempt], *, boot_id: str) -> Blocked |
         return None
     times = "once" if made.count == 1 else f"{made.count} times"
     advice = f"want something else, or give the annotation virtfn.io/retry a new value (made {made.at})"
-    if want.kind is AttemptKind.REBOOT and (made.seen or made.boot_id != boot_id):
+    if want.kind is AttemptKind.REBOOT and made.count and (made.seen or made.boot_id != boot_id):
         message = f"{want.target}: the node was rebooted {times}, and {_seen(want, made)}: {advice}"
         return Blocked(want.target, Refusal.REBOOT_INEFFECTIVE, message)
-    if want.kind is AttemptKind.DRAIN and made.seen:
+    if made.seen and (want.kind is AttemptKind.DRAIN or (want.kind is AttemptKind.REBOOT and not made.count)):
         message = f"{want.target}: the node was drained for it, and {_seen(want, made)}: {advice}"
         return Blocked(want.target, Refusal.DRAIN_INEFFECTIVE, message)
     return None

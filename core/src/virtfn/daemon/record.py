@@ -53,7 +53,7 @@ class Attempt:
     at: str
     """When it was last made, as RFC 3339."""
     count: int = 1
-    """How often the steps were performed for it."""
+    """How often the steps were performed for it; 0: they could not be, and a reboot was not made."""
     seen: str = ""
     """What was seen after it, where it did not help; empty while that is not known."""
 

@@ -228,7 +228,7 @@ class FakeHost:
             for function in card.functions:
                 self.model.remove(function)
             card.functions.clear()
-            if power_cycle or not card.profile.firmware.needs_power_cycle:
+            if power_cycle or not card.needs_power_cycle:
                 card.firmware.apply()
         self.model.net.restart()
         self.model.pci.restart()

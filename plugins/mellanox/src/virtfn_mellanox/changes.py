@@ -34,7 +34,7 @@ from virtfn.model import (
 )
 from virtfn_mellanox.bluefield import CpuMode, is_bluefield, needs_power_cycle
 from virtfn_mellanox.facts import ENABLE_SRIOV, LINK_TYPES, NUM_OF_VFS, PER_PF, SRIOV, TOTAL_VFS, Known
-from virtfn_mellanox.known_bad import refusal
+from virtfn_mellanox.mstconfig import READ_ONLY
 from virtfn_mellanox.settings import Setting, Value, same, told
 from virtfn_mellanox.tables import DEVICES, MAX_VFS
 
@@ -155,7 +155,7 @@ class _Case:
             total = max(want.num_vfs, _int(offered.get(TOTAL_VFS)))
             self._pending(pf, _NUMBER, f"{lead}, and {now}", f"total_vfs {total}")
             return {}, {ENABLE_SRIOV: True, TOTAL_VFS: total}, f"{lead}, and {now}"
-        obstacle = self._obstacle() or self._no_room(want)
+        obstacle = self._obstacle() or self._no_room(want) or self._read_only(NUM_OF_VFS, SRIOV)
         if obstacle is not None:
             self._blocked(pf, _NUMBER, f"{lead}, and {now}", obstacle)
             return None
@@ -184,6 +184,11 @@ class _Case:
             )
         return None
 
+    def _read_only(self, *names: str) -> _Obstacle | None:
+        """What this host may only read."""
+        name = next((name for name in names if self._known.settings.get(name, Setting()).read_only), None)
+        return _Obstacle(f"its firmware lets {name} be read only", READ_ONLY) if name is not None else None
+
     def _link(self, pf: Pf, want: DesiredPf) -> dict[str, Value] | None:
         """The setting; None: it cannot be done, and that is told."""
         assert want.link_type is not None
@@ -197,7 +202,7 @@ class _Case:
         if not self._known.looked:
             self._pending(pf, _LINK, lead, f"{name or 'LINK_TYPE'} {want.link_type}")
             return {}
-        obstacle = self._obstacle()
+        obstacle = self._obstacle() or self._read_only(name or "")
         if obstacle is None and (name is None or name not in self._known.settings):
             obstacle = _Obstacle("the card has no setting LINK_TYPE for it: it can do one type only", "leave it out")
         if obstacle is None and name is not None and same(self._current(name), want.link_type.value):
@@ -236,8 +241,6 @@ class _Case:
                 "the card is in neither DPU mode nor NIC mode by its INTERNAL_CPU settings",
                 "set it up as one of them with mstconfig, and power cycle the node",
             )
-        if (bad := refusal(known.tool, known.firmware)) is not None:
-            return _Obstacle(*bad)
         return None
 
     def _against_reset(self) -> str | None:
@@ -290,7 +293,7 @@ class _Case:
             offered = self._known.devlink.get(str(pf.address), {})
             pending = [f"{name} {told(self._next(name))}" for name in settings]
             what = ", ".join([*pending, *(f"{name} {told(offered[name])}" for name in devlink)])
-            if settings and (obstacle := self._obstacle()) is not None:
+            if settings and (obstacle := self._obstacle() or self._read_only(*settings)) is not None:
                 self._warn(pf, _NUMBER, f"at the next boot {what} comes into force; {obstacle.why}", obstacle.hint)
                 return
             why = f"at the next boot {what} would come into force, and {want.num_vfs} VFs are wanted"

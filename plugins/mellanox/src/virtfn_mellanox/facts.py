@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from virtfn.errors import CommandFailed, LockdownActive
 from virtfn.host.api import CommandResult, HostReader, ParamMode
-from virtfn.model import Adapter, Platform
+from virtfn.model import Adapter, PciAddress, Platform
 from virtfn_mellanox.bluefield import SETTINGS as CPU_SETTINGS
 from virtfn_mellanox.bluefield import cpu_mode, is_bluefield
 from virtfn_mellanox.mstconfig import PACKAGE, SECONDS, TOOL, Version, read_settings, read_version
@@ -157,6 +157,7 @@ def _settings(adapter: Adapter, host: HostReader, *, per: str) -> dict[str, Any]
     facts: dict[str, Any] = {
         "settings": {
             name: {"default": row.default, "current": row.current, "next": row.next}
+            | ({"read_only": True} if row.read_only else {})
             for name in SHOWN
             if (row := seen.get(name)) is not None
         }
@@ -192,14 +193,15 @@ def _devlink(adapter: Adapter, host: HostReader) -> dict[str, dict[str, Value]]:
     """The PFs whose number of VFs the kernel itself can set in their firmware."""
     found: dict[str, dict[str, Value]] = {}
     for pf in adapter.pfs:
-        read = partial(_permanent, host, pf.address)
+        read = partial(permanent, host, pf.address)
         enabled, total = read(ENABLE_SRIOV), read(TOTAL_VFS)
         if isinstance(enabled, bool) and isinstance(total, int):
             found[str(pf.address)] = {ENABLE_SRIOV: enabled, TOTAL_VFS: total}
     return found
 
 
-def _permanent(host: HostReader, address: Any, name: str) -> Value | None:
+def permanent(host: HostReader, address: PciAddress, name: str) -> Value | None:
+    """A devlink parameter's value for the next reset; None: there is none."""
     param = host.devlink_param(address, name)
     return param.value(ParamMode.PERMANENT) if param is not None else None
 

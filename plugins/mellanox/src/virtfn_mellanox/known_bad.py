@@ -1,44 +1,38 @@
-"""Versions of tool and firmware that are known not to go together: they are refused by name, with who told."""
+"""A tool and a firmware that do not go together: no node is rebooted for what this tool has set in this firmware.
+
+Whatever a tool sets is loaded when the firmware is reset, so the tool asks the firmware to reset itself at the next
+reboot. From mstflint 4.32 on it asks for more in the same breath (when the PCI link goes down as well: bits 6 and 3 of
+`reset_trigger` in mlxcfg_generic_commander.cpp, bit 6 alone before), and older firmware, of ConnectX-6 Dx for one,
+refuses the whole: then a reboot changes nothing, and nodes were rebooted for ever
+(k8snetworkplumbingwg/sriov-network-operator#1082, openshift-kni/telco-reference#779, which met it with 4.34 as that
+followed on 4.30). From which firmware on it is taken is written nowhere, but the tool says so each time it has set
+something: `Please power cycle machine to load new configurations.` in place of `Please reboot machine ...`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from virtfn_mellanox.mstconfig import PACKAGE, Version
 
-
-@dataclass(frozen=True, slots=True)
-class KnownBad:
-    """One pair."""
-
-    tool: tuple[Version, Version]
-    """Versions of mstflint: from the first on, to before the second."""
-    firmware: tuple[Version, Version] | None
-    """Versions of the firmware, likewise; None: which ones is not known, so any."""
-    what: str
-    instead: str
-    source: str
+ASKS_FOR_MORE_SINCE: Final = (4, 32)
+_SOURCES: Final = "sriov-network-operator#1082, telco-reference#779"
 
 
-PAIRS: Final = (
-    KnownBad(
-        tool=((4, 34), (4, 35)),
-        firmware=None,
-        what="what it sets does not come into force by a reboot with some versions of firmware, and nodes rebooted for"
-        " ever",
-        instead="install another version",
-        source="openshift-kni/telco-reference#779",
-    ),
-)
+def refusal(tool: Version | None, firmware: Version | None, said: str) -> tuple[str, str] | None:
+    """Why no reboot brings into force what was set, and what to do instead; None: one does.
+
+    :param said: what the tool said has to follow.
+    """
+    if "power cycle" not in said.lower():
+        return None
+    names = f"{_named(PACKAGE, tool)} and {_named('firmware', firmware)}"
+    why = f"{names} do not go together: what is set does not come into force by a reboot (the tool says: {said}"
+    hint = "power cycle the node, which brings it into force, or update the card's firmware"
+    if tool is None or tool < ASKS_FOR_MORE_SINCE:
+        return f"{why})", hint
+    return f"{why}; {_SOURCES})", f"{hint}, or install {PACKAGE} before 4.32"
 
 
-def refusal(tool: Version | None, firmware: Version | None) -> tuple[str, str] | None:
-    """Why this tool must not write this firmware, and what to do instead; None: nothing is known against it."""
-    for bad in PAIRS:
-        if tool is None or not bad.tool[0] <= tool < bad.tool[1]:
-            continue
-        if bad.firmware is None or (firmware is not None and bad.firmware[0] <= firmware < bad.firmware[1]):
-            name = f"{PACKAGE} {'.'.join(map(str, tool))}"
-            return f"{name} is known to be bad: {bad.what} ({bad.source})", bad.instead
-    return None
+def _named(what: str, version: Version | None) -> str:
+    return f"{what} {'.'.join(map(str, version))}" if version else f"this {what}"

@@ -38,6 +38,14 @@ class Quirks:
     """Whether there is a link partner: without one an interface that is up has no carrier and no speed."""
 
 
+@dataclass(frozen=True, slots=True)
+class PortVfs:
+    """What firmware keeps for one port."""
+
+    enabled: bool = False
+    total: int = 0
+
+
 @dataclass(slots=True)
 class Firmware:
     """Non-volatile settings: what they are from the factory, now, and after the next reset."""
@@ -47,8 +55,17 @@ class Firmware:
     next: dict[str, Setting]
     deaf: bool = False
     """A reset does not bring into force what was set."""
+    unprepared: bool = False
+    """It refuses to be prepared for a reboot, which then changes nothing; a reset and a power cycle do."""
     refuses: str = ""
     """With what words the firmware refuses to be set; empty: it takes it."""
+    read_only: frozenset[str] = frozenset()
+    """Settings that nobody on this host may change."""
+    per_port: bool = True
+    """It can keep a number of VFs for each port (`PF_NUM_OF_VF_VALID`), which is all that mlx5 sets by devlink."""
+    ports: dict[int, PortVfs] = field(default_factory=dict)
+    """By port, in force if `PF_NUM_OF_VF_VALID` is. What was never set is off."""
+    ports_next: dict[int, PortVfs] = field(default_factory=dict)
 
     @classmethod
     def from_facts(cls, facts: FirmwareFacts) -> Firmware:
@@ -59,7 +76,7 @@ class Firmware:
     def apply(self) -> None:
         """What a reset does."""
         if not self.deaf:
-            self.current = dict(self.next)
+            self.current, self.ports = dict(self.next), dict(self.ports_next)
 
 
 @dataclass(slots=True, eq=False)
@@ -204,6 +221,11 @@ class Card:
         """A port's type: firmware's, where it has a say."""
         setting = self.firmware.current.get(f"LINK_TYPE_P{port + 1}")
         return LinkType(str(setting)) if setting is not None else self.profile.ports.link_type
+
+    @property
+    def needs_power_cycle(self) -> bool:
+        """Whether a reboot does not bring into force what is set."""
+        return self.profile.firmware.needs_power_cycle or self.firmware.unprepared
 
     @property
     def host_manages_eswitch(self) -> bool:

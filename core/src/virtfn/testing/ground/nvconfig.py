@@ -50,8 +50,8 @@ class _Layout:
     after: int
     alone: int
     """Of the last one if it is the only one."""
-    mark: str
-    """In place of the mark `RO`."""
+    marks: bool
+    """Settings that can only be read are marked."""
     name: int
     value: int
     spaced: bool
@@ -59,12 +59,12 @@ class _Layout:
 
 
 _LAYOUTS: Final[Sequence[tuple[tuple[int, int], _Layout]]] = (
-    ((4, 36), _Layout(20, 0, 0, 0, 0, "  ", 48, 33, True)),
-    ((4, 31), _Layout(20, 44, 20, 18, 46, "  ", 44, 20, True)),
-    ((4, 26), _Layout(20, 39, 21, 23, 41, "  ", 44, 20, True)),
-    ((4, 25), _Layout(16, 44, 16, 18, 46, "  ", 44, 16, False)),
-    ((4, 22), _Layout(16, 44, 16, 18, 46, "", 44, 16, False)),
-    ((0, 0), _Layout(16, 36, 16, 18, 38, "", 36, 16, False)),
+    ((4, 36), _Layout(20, 0, 0, 0, 0, True, 48, 33, True)),
+    ((4, 31), _Layout(20, 44, 20, 18, 46, True, 44, 20, True)),
+    ((4, 26), _Layout(20, 39, 21, 23, 41, True, 44, 20, True)),
+    ((4, 25), _Layout(16, 44, 16, 18, 46, True, 44, 16, False)),
+    ((4, 22), _Layout(16, 44, 16, 18, 46, False, 44, 16, False)),
+    ((0, 0), _Layout(16, 36, 16, 18, 38, False, 36, 16, False)),
 )
 """From which version on."""
 
@@ -121,10 +121,13 @@ class NvConfigTool:
             return CommandResult(argv, 0, f"Query output saved to {path} successfully\n", text)
         firmware, extended = card.firmware, "-e" in argv
         columns = [firmware.default, firmware.current, firmware.next] if extended else [firmware.next]
-        rows = {name: [told.get(name) for told in columns] for name in firmware.next}
+        hidden = firmware.read_only if self._number == (4, 25) else ()
+        rows = {name: [told.get(name) for told in columns] for name in firmware.next if name not in hidden}
         text = self._table(card, device, rows)
         if any(row[-1] != cell for row in rows.values() for cell in row):
             text += "The '*' shows parameters with next value different from default/current value.\n"
+        if self._layout.marks and not firmware.read_only.isdisjoint(rows):
+            text += "\nThe 'RO' shows parameters which are for read only and cannot be changed\n"
         return CommandResult(argv, 0, text, "")
 
     def _table(
@@ -144,7 +147,8 @@ class NvConfigTool:
             star = "*" if any(cell != row[-1] for cell in row) else " "
             cells = [_cell(value) for value in (*row, *new[number : number + 1])]
             last = f"{cells.pop():<{layout.value}}"
-            before = star + layout.mark + " " * (5 if layout.mark else 8)
+            mark = "RO" if name in card.firmware.read_only else "  "
+            before = star + (f"{mark}     " if layout.marks else " " * 8)
             lines.append(f"{before}{name:<{layout.name}}" + "".join(map(self._padded, cells)) + last)
         return "\n".join(lines) + "\n"
 
@@ -166,7 +170,7 @@ class NvConfigTool:
     def _as_json(card: Card, device: str, *, extended: bool) -> dict[str, object]:
         rows: dict[str, dict[str, object]] = {}
         for name, after in card.firmware.next.items():
-            rows[name] = {"read_only": False, "next_value": _json_cell(after)}
+            rows[name] = {"read_only": name in card.firmware.read_only, "next_value": _json_cell(after)}
             if extended:
                 default, current = card.firmware.default.get(name), card.firmware.current.get(name)
                 rows[name] |= {"default_value": _json_cell(default), "current_value": _json_cell(current)}
@@ -187,6 +191,8 @@ class NvConfigTool:
             known = card.firmware.next.get(name)
             if known is None:
                 return _complaint(argv, f"The Device doesn't support {name} parameter")
+            if name in card.firmware.read_only:
+                return _complaint(argv, f"Operation is not supported (Read only TLV: {name.lower()})")
             wanted[name] = _parsed(text, known)
             if name == NUM_OF_VFS and int(wanted[name]) > MOST_VFS:
                 return _complaint(argv, f"Parameter {name}' value is larger than maximum allowed {MOST_VFS}")
@@ -196,7 +202,7 @@ class NvConfigTool:
         if card.firmware.refuses:
             return CommandResult(argv, _FAILED, f"{said}Failed!\n-E- {card.firmware.refuses}\n", "")
         card.firmware.next.update(wanted)
-        cycle = "power cycle" if card.profile.firmware.needs_power_cycle else "reboot"
+        cycle = "power cycle" if card.needs_power_cycle else "reboot"
         done = f"{said}Done!\n-I- Please {cycle} machine to load new configurations.\n"
         return CommandResult(argv, 0, done, "")
 

@@ -6,7 +6,7 @@ import errno
 
 from virtfn.model import PciAddress
 from virtfn.testing.ground.blocking import Operations, Steps, WouldBlock
-from virtfn.testing.ground.card import Card, PciFunction, Sriov
+from virtfn.testing.ground.card import Card, PciFunction, PortVfs, Sriov
 from virtfn.testing.ground.clock import VirtualClock
 from virtfn.testing.ground.modules import Modules
 from virtfn.testing.ground.pci import PciBus
@@ -23,17 +23,27 @@ def capability(card: Card, port: int) -> Sriov | None:
     vf_id = card.profile.vf_id
     if facts is None or vf_id is None or not card.sriov or settings.get("SRIOV_EN", True) is False:
         return None
-    total = int(settings.get("NUM_OF_VFS", facts.total_vfs))
+    total = _total(card, port, facts.total_vfs)
     if total == 0:
         return None
+    before = sum(_total(card, other, facts.total_vfs) for other in range(port))
     match facts.layout:
         case VfLayout.FUNCTIONS:
-            offset = card.ports + facts.hidden_functions - port + port * total
+            offset = card.ports + facts.hidden_functions - port + before
         case VfLayout.BLOCKS:
-            offset = facts.offset - port + port * total
+            offset = facts.offset - port + before
         case VfLayout.INTERLEAVED:
             offset = facts.offset
     return Sriov(hardware_total=total, total=total, offset=offset, stride=facts.stride, vf_id=vf_id)
+
+
+def _total(card: Card, port: int, without_firmware: int) -> int:
+    """The most VFs of a port that are in force."""
+    settings = card.firmware.current
+    if settings.get("PF_NUM_OF_VF_VALID") is True:
+        own = card.firmware.ports.get(port, PortVfs())
+        return own.total if own.enabled else 0
+    return int(settings.get("NUM_OF_VFS", without_firmware))
 
 
 class SriovCore:

@@ -4,20 +4,23 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 from virtfn.host.api import DevlinkParam, ParamMode, ParamValue
 from virtfn.model import EswitchMode, LinkType, VfSettings
 from virtfn.model.inventory import UNSET_MAC
 from virtfn.testing.ground import names
 from virtfn.testing.ground.blocking import Steps
-from virtfn.testing.ground.card import PciFunction
+from virtfn.testing.ground.card import PciFunction, PortVfs
 from virtfn.testing.ground.drivers.base import VfOperation
 from virtfn.testing.ground.drivers.eswitch import SwitchdevDriver
 from virtfn.testing.ground.nvconfig import MOST_VFS, NUM_OF_VFS
 from virtfn.testing.ground.tree import oserror
 
-_IN_FIRMWARE = {"enable_sriov": "SRIOV_EN", "total_vfs": NUM_OF_VFS}
-"""Settings behind the permanent parameters of newer kernels."""
+ENABLE_SRIOV = "enable_sriov"
+_IN_FIRMWARE = {ENABLE_SRIOV: "SRIOV_EN", "total_vfs": NUM_OF_VFS}
+"""Settings behind the permanent parameters of newer kernels (mlx5/core/lib/nv_param.c, from 6.18 on)."""
+_PER_PORT = "PF_NUM_OF_VF_VALID"
 
 _AT_START = ParamMode.DRIVERINIT
 _RELOAD_SECONDS = 2.0
@@ -143,18 +146,30 @@ class Mlx5Core(SwitchdevDriver):
         function.inline_mode = mode
 
     def devlink_param(self, function: PciFunction, name: str) -> DevlinkParam | None:
-        """Permanent ones are in firmware, and read what is set for the next reset. Here all PFs share a card's."""
+        """Permanent ones are in firmware, and read what is set for the next reset: for the card, or for this port."""
         param = super().devlink_param(function, name)
-        setting = _IN_FIRMWARE.get(name)
-        if param is None or setting is None:
+        if param is None or name not in _IN_FIRMWARE:
             return param
-        return DevlinkParam(name, param.kind, {ParamMode.PERMANENT: function.card.firmware.next[setting]})
+        firmware = function.card.firmware
+        value = firmware.next[_IN_FIRMWARE[name]]
+        if firmware.next.get(_PER_PORT) is True:
+            own = firmware.ports_next.get(function.port, PortVfs())
+            value = bool(value and own.enabled) if name == ENABLE_SRIOV else own.total
+        return DevlinkParam(name, param.kind, {ParamMode.PERMANENT: value})
 
     def set_devlink_param(self, function: PciFunction, name: str, value: ParamValue, mode: ParamMode) -> None:
-        """See `devlink_param`."""
+        """A permanent one makes the card keep numbers for each port, and sets this port's."""
         super().set_devlink_param(function, name, value, mode)
-        if name in _IN_FIRMWARE:
-            function.card.firmware.next[_IN_FIRMWARE[name]] = value
+        if name not in _IN_FIRMWARE:
+            return
+        firmware = function.card.firmware
+        own = firmware.ports_next.get(function.port, PortVfs())
+        firmware.next[_PER_PORT] = True
+        if name == ENABLE_SRIOV:
+            firmware.next["SRIOV_EN"] = True
+            firmware.ports_next[function.port] = replace(own, enabled=bool(value))
+        else:
+            firmware.ports_next[function.port] = replace(own, total=int(value))
 
     def reload(self, function: PciFunction) -> None:
         """The netdev is a new one, down, and the eswitch in legacy mode; flow steering and inline mode stay."""
@@ -191,6 +206,8 @@ class Mlx5Core(SwitchdevDriver):
 
     def check_param(self, function: PciFunction, name: str, value: ParamValue) -> None:
         """Flow steering cannot change in switchdev mode, and not every card can do it in software."""
+        if name in _IN_FIRMWARE and not function.card.firmware.per_port:
+            raise oserror(errno.EOPNOTSUPP, "mlx5_core: SRIOV is not per PF on this device")
         if name == "total_vfs" and int(value) > MOST_VFS:
             raise oserror(errno.EINVAL, f"mlx5_core: Max allowed by device is {MOST_VFS}")
         if name != "flow_steering_mode":
