@@ -316,8 +316,11 @@ class Host(HostReader, Protocol):
         """
         ...
 
-    def load_module(self, name: str) -> None:
-        """`modprobe`; nothing happens when it is loaded or built in."""
+    def load_module(self, name: str, *, device: str = "") -> None:
+        """`modprobe`; nothing happens when it is loaded or built in.
+
+        :param device: for which it is loaded, for messages.
+        """
         ...
 
     def vf_address(self, pf: PciAddress, index: int) -> PciAddress:

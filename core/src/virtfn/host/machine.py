@@ -387,21 +387,22 @@ class Machine(Features):
         """See `Host`."""
         self._rdma.set(mode)
 
-    def load_module(self, name: str) -> None:
+    def load_module(self, name: str, *, device: str = "") -> None:
         """See `Host`."""
         if self.module_loaded(name):
             return
-        result = self.run(("modprobe", name), timeout=self._timeouts.module, device=name)
+        about = f"{device}: {name}" if device else name
+        result = self.run(("modprobe", name), timeout=self._timeouts.module, device=device or name)
         if result.code != 0:
             raise CommandFailed(
-                f"{name}: modprobe failed ({result.stderr.strip() or f'exit code {result.code}'})",
-                device=name,
+                f"{about}: modprobe failed ({result.stderr.strip() or f'exit code {result.code}'})",
+                device=device or name,
                 argv=result.argv,
                 code=result.code,
                 output=result.stderr,
             )
         if not self.module_loaded(name):
-            raise NotEffective(f"{name}: modprobe ended well, and the module is not loaded", device=name)
+            raise NotEffective(f"{about}: modprobe ended well, and the module is not loaded", device=device or name)
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 

@@ -34,8 +34,8 @@ def _function(step: Step, host: Host) -> PciAddress:
 
 def _load_module(step: Step, host: Host) -> Done:
     try:
-        host.load_module(step.args["module"])
-    except CommandFailed as error:
+        host.load_module(step.args["module"], device="" if step.target == steps.NODE else step.target)
+    except (CommandFailed, NotEffective) as error:
         if step.optional:
             return OutcomeStatus.SKIPPED, str(error)
         raise
