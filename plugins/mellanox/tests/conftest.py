@@ -129,7 +129,8 @@ if kind == "set":
     cycle = "reboot" if state["prepares"] else "power cycle"
     done = "-I- Please %s machine to load new configurations." % cycle
     end("\n Apply new Configuration? (y/n) [n] : y\nApplying... Done!\n%s\n" % done, 0)
-if "-j" in words and tuple(map(int, state["version"].split(".")[:2])) < (4, 31):
+version = tuple(map(int, state["version"].split(".")[:2]))
+if "-j" in words and version < (4, 31):
     end("-E- invalid argument: -j\n    NAME:\n        mstconfig\n")
 if "-j" in words:
     path = words[words.index("-j") + 1]
@@ -145,10 +146,27 @@ if "-j" in words:
     with open(path, "w") as file:
         json.dump(whole, file)
     end("", 0)
-print("\nDevice #1:\n----------\n\nDevice type:    ConnectX5       \nDevice:         %s\n" % device)
-print("Configurations:                              Default         Current         Next Boot")
+for since, label, head, row, cell, spaced in (
+    ((4, 36), "%-20s", "%-56s%-33s %-33s %-33s", "%s%s     %-48s", "%-33s", True),
+    ((4, 31), "%-20s", "%-20s%44s%20s%18s", "%s%s     %-44s", "%-20s", True),
+    ((4, 26), "%-20s", "%-20s%39s%21s%23s", "%s%s     %-44s", "%-20s", True),
+    ((4, 25), "%-16s", "%-16s%44s%16s%18s", "%s%s     %-44s", "%-16s", False),
+    ((4, 22), "%-16s", "%-16s%44s%16s%18s", "%s%s      %-44s", "%-16s", False),
+    ((0, 0), "%-16s", "%-16s%36s%16s%18s", "%s%s      %-36s", "%-16s", False),
+):
+    if version >= since:
+        break
+print("\nDevice #1:\n----------\n")
+for about in ("Device type:", "ConnectX5"), ("Name:", "N/A"), ("Description:", "N/A"), ("Device:", device):
+    print((label + label) % about)
+print("\n" + head % ("Configurations:", "Default", "Current", "Next Boot"))
 for name, after in state["next"].items():
-    print("         %-36s%-16s%-16s%-16s" % (name, after, state["current"][name], after))
+    line = row % ("*" if after != state["current"][name] else " ", "  ", name)
+    for value in (after, state["current"][name], after):
+        text = cell % value
+        line += text + " " * (spaced or len(text) > len(cell % ""))
+    print(line)
+print("The '*' shows parameters with next value different from default/current value.")
 """
 
 

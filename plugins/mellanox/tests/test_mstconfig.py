@@ -45,7 +45,11 @@ def do(machine: Machine) -> StepOutcome:
 
 
 @pytest.mark.parametrize(
-    ("version", "asked"), [("4.30.1", "q"), ("4.31.0", "-j /dev/stderr q"), ("5.0.0", "-j /dev/stderr q")]
+    ("version", "asked"),
+    [
+        *((version, "q") for version in ("4.15.0", "4.22.0", "4.25.0", "4.26.0", "4.30.1")),
+        *((version, "-j /dev/stderr q") for version in ("4.31.0", "4.34.1", "4.36.0", "5.0.0")),
+    ],
 )
 def test_settings_are_read_as_json_where_the_tool_knows_it(
     machine_with: MachineWith, tool: Any, version: str, asked: str
@@ -66,8 +70,9 @@ def test_one_query_is_for_the_whole_card_and_good_for_many_looks(machine_with: M
     assert len(tool.runs) == 1
 
 
-def test_json_that_cannot_be_read_leaves_the_table(machine_with: MachineWith, tool: Any) -> None:
-    tool.be(version="4.33.0")
+@pytest.mark.parametrize("version", ["4.33.0", "4.36.0"])
+def test_json_that_cannot_be_read_leaves_the_table(machine_with: MachineWith, tool: Any, version: str) -> None:
+    tool.be(version=version)
     machine = machine_with()
     program = tool.folder / "mstconfig"
     text = program.read_text(encoding="utf-8")
