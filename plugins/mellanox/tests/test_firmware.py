@@ -159,10 +159,18 @@ def test_what_is_not_the_firmwares_doing(ground: Any) -> None:
 
 def test_numbers_that_are_kept_for_each_pf(ground: Any) -> None:
     card = ground.host.add_card("connectx-5")
-    for values in (card.firmware.next, card.firmware.current):
-        values["PF_NUM_OF_VF_VALID"] = True
+    card.firmware.next["PF_NUM_OF_VF_VALID"] = True
+    assert "PF_NUM_OF_VF" in one_error(ground.plan(DesiredPf(FIRST, 16))), "the card's number is no longer heard then"
+    card.firmware.ports_next = {0: PortVfs(enabled=True, total=8), 1: PortVfs(enabled=True, total=4)}
+    ground.host.reboot()
+    assert [pf.total_vfs for pf in ground.observe().inventory.pfs()] == [8, 4]
     assert "PF_NUM_OF_VF" in one_error(ground.plan(DesiredPf(FIRST, 16)))
-    assert firmware(ground.plan(DesiredPf(FIRST, 4))) == []
+    plan = ground.plan(DesiredPf(FIRST, 8))
+    assert (firmware(plan), plan.errors) == ([], ())
+    card.firmware.next["PF_NUM_OF_VF_VALID"] = False
+    ground.node.observe()
+    ground.host.reboot()
+    assert ground.plan(DesiredPf(FIRST, 16)).errors == ()
 
 
 def test_a_card_whose_firmware_knows_no_number(ground: Any) -> None:

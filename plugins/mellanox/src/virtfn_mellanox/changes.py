@@ -171,13 +171,14 @@ class _Case:
         settings = self._known.settings
         if NUM_OF_VFS not in settings:
             return _Obstacle("its firmware has no setting NUM_OF_VFS", "ask the card's vendor for one with SR-IOV")
-        if settings.get(PER_PF, Setting()).current is True:
+        if self._next(PER_PF) is True:
             return _Obstacle(
                 "its firmware keeps a number for each PF (PF_NUM_OF_VF_VALID), which virtfn does not write",
                 "set PF_NUM_OF_VF of each PF with mstconfig, or PF_NUM_OF_VF_VALID=0",
             )
         number, enabled = self._current(NUM_OF_VFS), self._current(SRIOV)
-        if enabled is not False and isinstance(number, int) and number >= want.num_vfs:
+        heard = enabled is not False and self._current(PER_PF) is not True
+        if heard and isinstance(number, int) and number >= want.num_vfs:
             return _Obstacle(
                 f"that is not the firmware's doing: NUM_OF_VFS {number} is in force",
                 "switch SR-IOV and Above 4G Decoding on in the BIOS; in a VM no VFs can be made",
