@@ -11,7 +11,7 @@ import errno
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from virtfn.errors import (
@@ -31,8 +31,9 @@ from virtfn.host.rdma_mode import RdmaSwitch
 from virtfn.host.reader import DEVICES, Reader, device_path
 from virtfn.host.refusals import host_error
 from virtfn.host.vdpa_devices import VdpaWriter
-from virtfn.model import DeviceType, PciAddress, Platform
+from virtfn.model import DeviceType, PciAddress
 from virtfn.model.inventory import USERSPACE_DRIVERS, vdpa_name
+from virtfn.model.rdma import RdmaFacts
 
 _log = logging.getLogger(__name__)
 
@@ -378,10 +379,8 @@ class Machine(Features):
 
     # --- the node -----------------------------------------------------------------------------------------------------
 
-    def platform(self) -> Platform:
-        """See `Reader`."""
-        found = super().platform()
-        return replace(found, rdma=self._rdma.seen(found.rdma))
+    def _rdma_facts(self) -> RdmaFacts:
+        return self._rdma.seen(super()._rdma_facts())
 
     def set_rdma_mode(self, mode: str) -> None:
         """See `Host`."""

@@ -22,6 +22,7 @@ from virtfn.host.seldom import Answers
 from virtfn.host.vdpa_devices import VdpaReader, VdpaView
 from virtfn.model import LinkType, Netdev, PciAddress, PciId, Pf, Platform, Vf, VfSettings
 from virtfn.model.open_vswitch import OpenVSwitch
+from virtfn.model.rdma import RdmaFacts
 
 DEVICES = "sys/bus/pci/devices"
 NETWORK_CLASS = 0x02
@@ -203,11 +204,14 @@ class Reader:
             iommu=bool(files.listdir("sys/kernel/iommu_groups")),
             lockdown=lockdown[1] if lockdown else None,
             modules=frozenset(files.listdir("sys/module")),
-            rdma=rdma_facts(files),
+            rdma=self._rdma_facts(),
             guid_pools=guid_pools(files),
             udev=udev_keeps_rules(files),
             owned_files=read_owned(files),
         )
+
+    def _rdma_facts(self) -> RdmaFacts:
+        return rdma_facts(self._kernel.files)
 
     # --- pieces -------------------------------------------------------------------------------------------------------
 
