@@ -154,6 +154,15 @@ def test_odd_lines_are_passed_over_and_what_follows_is_read() -> None:
     assert "FOUR" not in table
 
 
+def test_garbage_is_no_value_and_no_trouble() -> None:
+    row = "{} 0x10 0008 " + "9" * 5000
+    lines = [row.format("A"), "B" * 1_000_000, "C" + " " * 1_000_000, "(" * 1_000_000, "D \u0663 \x00 \ufffd"]
+    table = parse_table("Configurations: Default Current Next Boot\r\n" + "\r\n".join(lines))
+    assert table["A"] == Setting(default=16, current=8, next="9" * 5000)
+    assert table["D"] == Setting(default="\u0663", current="\x00", next="\ufffd")
+    assert set(table) == {"A", "D"}
+
+
 def test_only_the_first_device_counts() -> None:
     assert parse_table(CONNECTX_5 + CONNECTX_4_LX)["NUM_OF_VFS"].next == 16
 
@@ -226,7 +235,12 @@ def test_json(around: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "{", "[]", "nothing", '{"Device #1": 1}', '{"Device #1": {"tlv_configuration": []}}', "{}\n"]
+    "text",
+    [
+        *("", "{}", "{", "[]", "nothing", "{}\n", '{"Device #1": 1}', '{"Device #1": {"tlv_configuration": []}}'),
+        '{"a":' * 100_000,
+        '{"Device #1": {"tlv_configuration": null}}',  # the tool has written it, and then failed
+    ],
 )
 def test_json_of_another_shape(text: str) -> None:
     with pytest.raises(Unreadable, match="JSON"):

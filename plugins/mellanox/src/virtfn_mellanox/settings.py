@@ -45,7 +45,7 @@ _COLUMN = re.compile("|".join(_COLUMNS))
 _ROW = re.compile(r"^\*?\s*(RO\s+)?+([A-Za-z_][A-Za-z0-9_]*(?:\[\d+\])?)\s+(\S.*)$")
 _CELL = re.compile(r"[^\s()]+\([^\s()]*\)|[^\s()]+")
 _WORD = re.compile(r"(.+)\((?:0x[0-9a-fA-F]+|\d+)\)")
-_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+_NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}|[0-9]{1,19}")
 _UNKNOWN = "N/A"
 _BOOLS = {"true": True, "false": False}
 
@@ -91,7 +91,7 @@ def parse_json(text: str) -> Settings:
     begin = text.find("{")
     try:
         data, _ = json.JSONDecoder().raw_decode(text[begin:] if begin >= 0 else text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unreadable(f"its JSON cannot be read ({error})") from error
     found = {name: setting for name, setting in _settings_of(data) if setting is not None}
     if not found:
@@ -119,7 +119,9 @@ def _value(cell: Any) -> Value | None:
     plain = word[1] if word is not None else text
     if plain.lower() in _BOOLS:
         return _BOOLS[plain.lower()]
-    return int(plain, 0) if word is None and _NUMBER.fullmatch(plain) else plain
+    if word is not None or not _NUMBER.fullmatch(plain):
+        return plain
+    return int(plain, 16) if plain.startswith("0x") else int(plain)
 
 
 def errors_of(text: str) -> tuple[str, ...]:
