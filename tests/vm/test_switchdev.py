@@ -103,10 +103,29 @@ def is_switchdev(address: str) -> bool:
     )
 
 
-def test_both_ports_of_a_card_with_udev(generic_alone: None, udev: None, virtfn: Virtfn, seed: str) -> None:
+def settle() -> None:
+    run("udevadm", "settle", "--timeout=30")
+
+
+def unmanaged(*netdevs: str) -> bool:
+    return all({"NM_UNMANAGED": "1", "VIRTFN_UNMANAGED": "1"}.items() <= properties(name).items() for name in netdevs)
+
+
+@pytest.mark.vm_timeout(240)
+def test_both_ports_of_a_card_with_udev_and_a_boot(
+    generic_alone: None, udev: None, systemd: None, virtfn: Virtfn, seed: str, tmp_path: Path
+) -> None:
+    from virtfn.daemon.boot import BootKeeper
+    from virtfn.host.linux import linux_kernel
+    from virtfn.host.machine import Machine
+    from virtfn.journal import Journal
+    from virtfn.model import DesiredState, PciAddress
+    from virtfn.model.owned_files import BOOT_SCRIPT, BOOT_UNIT, BOOT_WANTS, rules_path
+    from virtfn.node import Node
+
     before = [look(address) for address in PORTS]
     assert virtfn("apply", seed).code == 0
-    run("udevadm", "settle", "--timeout=30")
+    settle()
     assert all(is_switchdev(address) for address in PORTS)
     for address, was in zip(PORTS, before, strict=True):
         now = look(address)
@@ -116,44 +135,40 @@ def test_both_ports_of_a_card_with_udev(generic_alone: None, udev: None, virtfn:
         assert "NM_UNMANAGED" not in properties(now.interface.name)
         theirs = [vf.interface.name for vf in now.vfs if vf.interface is not None]
         assert len(theirs) == 3
-        for name in [*theirs, *(name for _, name in now.representors)]:
-            assert properties(name).get("NM_UNMANAGED") == "1", name
-            assert properties(name).get("VIRTFN_UNMANAGED") == "1", name
+        assert unmanaged(*theirs, *(name for _, name in now.representors))
 
-    pf = name_of(PORTS[0])
+    pf, other = (name_of(address) for address in PORTS)
     run("ip", "link", "set", "dev", f"{pf}_0", "name", "0123456789ab_h")
     run("ip", "link", "set", "dev", f"{pf}_1", "name", "lost")
     run("udevadm", "trigger", "--action=add", str(NET / "0123456789ab_h"), str(NET / "lost"))
-    run("udevadm", "settle", "--timeout=30")
+    settle()
     assert (NET / "0123456789ab_h").exists(), "kube-ovn finds what it has named"
     assert (NET / f"{pf}_1").exists(), "udev names what nobody uses"
-    assert properties("0123456789ab_h").get("NM_UNMANAGED") == "1"
+    run("udevadm", "trigger", "--action=change", str(NET / f"{pf}_1"))
+    settle()
+    assert unmanaged("0123456789ab_h", f"{pf}_1")
+
+    rules = Path(rules_path(PciAddress.parse(PORTS[1])))
+    kept = rules.read_text()
+    rules.unlink()
+    run("udevadm", "control", "--reload")
+    run("udevadm", "trigger", "--action=change", str(NET / f"{other}_1"))
+    settle()
+    assert not unmanaged(f"{other}_1")
+    assert virtfn("apply", seed).code == 0
+    settle()
+    assert rules.read_text() == kept
+    assert unmanaged(f"{other}_1"), "what was there before the rules is looked at again"
     assert virtfn("plan --exit-code", seed).code == 0
-
-    assert virtfn("reset").code == 0
-    assert [devlink_mode(address) for address in PORTS] == ["legacy"] * 2
-    assert [look(address) for address in PORTS] == before
-    assert not [path for folder in (RULES, NETWORKD) for path in folder.glob("*virtfn*")]
-
-
-def test_a_boot_makes_it_again(generic_alone: None, systemd: None, virtfn: Virtfn, seed: str, tmp_path: Path) -> None:
-    from virtfn.daemon.boot import BootKeeper
-    from virtfn.host.linux import linux_kernel
-    from virtfn.host.machine import Machine
-    from virtfn.journal import Journal
-    from virtfn.model import DesiredState
-    from virtfn.model.owned_files import BOOT_SCRIPT, BOOT_UNIT, BOOT_WANTS
-    from virtfn.node import Node
 
     machine = Machine(linux_kernel())
     node = Node(machine, journal=Journal(tmp_path / "journal"), now=time.monotonic)
     keeper = BootKeeper(node, machine, journal=tmp_path / "journal")
     script = Path(BOOT_SCRIPT)
 
-    def restore() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["sh", str(script)], capture_output=True, text=True, timeout=90, check=False)
+    def restore(*shell: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*shell, str(script)], capture_output=True, text=True, timeout=90, check=False)
 
-    assert virtfn("apply", seed).code == 0
     seen = node.observe()
     wanted = DesiredState(tuple(one.applied for one in seen.records.values() if one.applied is not None))
     assert len(wanted.pfs) == 2
@@ -162,19 +177,25 @@ def test_a_boot_makes_it_again(generic_alone: None, systemd: None, virtfn: Virtf
 
     tidy()  # as a boot leaves it
     assert not any(look(address).num_vfs for address in PORTS)
-    done = restore()
+    rules.unlink()  # so that udev gives the one port's representors their names, and the script the other's
+    run("udevadm", "control", "--reload")
+    done = restore("sh")
     assert done.returncode == 0, done.stderr
     assert all(is_switchdev(address) for address in PORTS), done.stderr
-    again = restore()
+    rules.write_text(kept)
+    again = restore("busybox", "sh")
     assert (again.returncode, again.stderr.count("has VFs already")) == (0, 2)
     assert virtfn("plan --exit-code", seed).code == 0
 
-    kept = script.read_text()
+    text = script.read_text()
     assert virtfn("reset").code == 0
+    assert [devlink_mode(address) for address in PORTS] == ["legacy"] * 2
+    assert [look(address) for address in PORTS] == before
+    assert not [path for folder in (RULES, NETWORKD) for path in folder.glob("*virtfn*")]
     keeper.keep(node.observe(), DesiredState())
     assert not any(Path(path).exists() for path in (BOOT_SCRIPT, BOOT_UNIT, BOOT_WANTS))
-    script.write_text(kept)
-    late = restore()
+    script.write_text(text)
+    late = restore("sh")
     script.unlink()
     assert (late.returncode, late.stderr.count("was given back")) == (0, 2)
     assert not any(look(address).num_vfs for address in PORTS)
@@ -246,4 +267,9 @@ def test_features_and_parameters_of_netdevsim(netdevsim: Callable[..., Path]) ->
     assert not keeps_name(representor)
     kernel.links.rename(representor.ifindex, "simulated_1")
     assert kernel.links.link("simulated_1").ifindex == representor.ifindex
+    run("ip", "link", "property", "add", "dev", "simulated_1", "altname", "as_udev_does_it")
+    kernel.links.rename(representor.ifindex, "as_udev_does_it")
+    assert kernel.links.link("as_udev_does_it").alt_names == ()
+    with pytest.raises(FileExistsError):
+        kernel.links.rename(representor.ifindex, uplink)
     devlink.set_eswitch_mode(handle, EswitchMode.LEGACY)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_from_nothing_to_both_ports(bench: Bench, tmp_path: Path) -> None:
     text = bench.script
     for line in (
         f"if ready 0000:3b:00.1 0x15b3 0x1017 {tmp_path}/0000:3b:00.1.json; then",
-        'echo 2 > "$pci/0000:3b:00.0"/sriov_numvfs',
+        'echo 2 > "$pci/0000:3b:00.0"/sriov_numvfs || { echo 1 > "$pci/0000:3b:00.0"/sriov_drivers_autoprobe; false; }',
         "devlink dev eswitch set pci/0000:3b:00.0 mode switchdev",
         "representor 0000:3b:00.1 1 ens41f1np1_1 || true  # not every host and driver can",
     ):
@@ -122,6 +123,58 @@ def test_the_script_on_a_machine_where_the_cards_are_not(bench: Bench) -> None:
     text = bench.script.replace("-le 300", "-le 1")
     done = subprocess.run(["sh"], input=text, text=True, capture_output=True, check=False, timeout=60)
     assert (done.returncode, "0000:3b:00.0: no driver has taken it" in done.stderr) == (0, True)
+
+
+@pytest.fixture
+def booted(bench: Bench, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the script on the simulated tree as if the PFs had no VFs yet; programs that are called write it down."""
+    bench.apply(BOTH)
+    bench.keep(BOTH)
+    log = tmp_path / "log"
+
+    def run(*, refuses: str = "never", vfs: int = 0) -> subprocess.CompletedProcess[str]:
+        for pf in (PF, SECOND):
+            (bench.host.root / f"sys/bus/pci/devices/{pf}/sriov_numvfs").write_text(f"{vfs}\n")
+        stubs = "".join(
+            f'{name}() {{ echo {name} "$@" >> {log}; case "$*" in {refuses}) return 1 ;; esac; }}\n'
+            for name in ("ip", "devlink", "ethtool", "modprobe", "udevadm")
+        )
+        text = bench.script.replace("/sys/", f"{bench.host.root}/sys/")
+        return subprocess.run(["sh"], input=stubs + text, text=True, capture_output=True, check=False, timeout=60)
+
+    return run
+
+
+def bound(bench: Bench, pf: PciAddress, index: int) -> bool:
+    """Whether the script has come to that VF: an empty line clears its override before it is bound."""
+    vf = bench.machine.vf_address(pf, index)
+    return (bench.host.root / f"sys/bus/pci/devices/{vf}/driver_override").read_text() == "\n"
+
+
+def test_what_fails_on_one_keeps_no_other(bench: Bench, booted: Callable[..., Any], tmp_path: Path) -> None:
+    done = booted(refuses="*0000:3b:00.0*")
+    assert done.returncode == 1
+    assert "0000:3b:00.0: not all is restored, the daemon goes on" in done.stderr
+    assert "0000:3b:00.1" not in done.stderr
+    assert [bound(bench, pf, index) for pf in (PF, SECOND) for index in range(2)] == [False, False, True, True]
+    override = bench.host.root / f"sys/bus/pci/devices/{bench.machine.vf_address(PF, 0)}/driver_override"
+    override.unlink()
+    override.mkdir()
+    done = booted()
+    assert (done.returncode, "0000:3b:00.0: not all" in done.stderr) == (1, True)
+    assert bound(bench, PF, 1)
+    assert "devlink dev eswitch set pci/0000:3b:00.0 mode switchdev" in (tmp_path / "log").read_text()
+
+
+def test_the_script_in_a_shell(bench: Bench, booted: Callable[..., Any]) -> None:
+    done = booted()
+    assert (done.returncode, done.stderr) == (0, "")
+    (bench.host.root / f"sys/bus/pci/devices/{SECOND}/device").write_text("0x101b\n")
+    done = booted(vfs=2)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        0,
+        ["0000:3b:00.0: has VFs already", "0000:3b:00.1: is another card"],
+    )
 
 
 def test_open_vswitch_does_not_run_yet_when_it_is_run(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from virtfn.host.netlink_socket import NetlinkSocket
 from virtfn.host.package_parts import parts_of
 
 with parts_of("pyroute2"):
-    from pyroute2.netlink import CTRL_CMD_GETFAMILY, GENL_ID_CTRL, ctrlmsg, genlmsg, nla, nlmsg
+    from pyroute2.netlink import CTRL_CMD_GETFAMILY, GENL_ID_CTRL, NLA_F_NESTED, ctrlmsg, genlmsg, nla, nlmsg
     from pyroute2.netlink.devlink import DEVLINK_NAMES, devlinkcmd
     from pyroute2.netlink.rtnl import RTM_DELLINKPROP, RTM_GETLINK, RTM_SETLINK
 
@@ -42,6 +42,7 @@ class LinkMessage(nlmsg):  # type: ignore[misc]
     )
 
     class prop_list(nla):  # type: ignore[misc]
+        nla_flags = NLA_F_NESTED
         nla_map = ((53, "IFLA_ALT_IFNAME", "asciiz"),)
 
     class vf_list(nla):  # type: ignore[misc]

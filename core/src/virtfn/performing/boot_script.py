@@ -1,18 +1,20 @@
 """A plan as a script for the next boot, and the unit that has systemd run it before the network starts.
 
 The script needs nothing but sh, coreutils, ip and devlink, and does nothing to a PF that is not as a boot leaves it:
-one that is gone, another card, one that has VFs already, or one that was given back. Each PF is by itself: what fails
-on one does not keep the others, and what is left undone is the daemon's to finish.
+one that is gone, another card, one that has VFs already, or one that was given back. Each PF is by itself, and so is
+each of its VFs: what fails on one does not keep the others, and what is left undone is the daemon's to finish.
 """
 
 from __future__ import annotations
 
 import shlex
+from itertools import groupby
 from pathlib import PurePosixPath
 
 from virtfn.model import Inventory, Pf, Plan, steps
 from virtfn.model.owned_files import BOOT_SCRIPT, MARK
-from virtfn.performing.script import helpers, shell_lines
+from virtfn.performing.script import shell_lines
+from virtfn.performing.shell import HELPERS
 
 _HEAD = f"""\
 #!/bin/sh
@@ -22,15 +24,16 @@ set -u
 
 _READY = """\
 # whether a PF is as a boot leaves it, and still wanted: ready PF VENDOR DEVICE RECORD
+waited=0  # tenths of a second, for all PFs that are not there
 ready() {
     [ -e "$4" ] || { echo "$1: was given back" >&2; return 1; }
-    tries=0
     until [ -e "$pci/$1/driver" ]; do
-        tries=$((tries + 1)); [ "$tries" -le 300 ] || { echo "$1: no driver has taken it" >&2; return 1; }
+        waited=$((waited + 1)); [ "$waited" -le 300 ] || { echo "$1: no driver has taken it" >&2; return 1; }
         sleep 0.1
     done
-    [ "$(cat "$pci/$1/vendor") $(cat "$pci/$1/device")" = "$2 $3" ] || { echo "$1: is another card" >&2; return 1; }
-    [ "$(cat "$pci/$1/sriov_numvfs")" = 0 ] || { echo "$1: has VFs already" >&2; return 1; }
+    look "$pci/$1/vendor"; vendor=$line; look "$pci/$1/device"
+    [ "$vendor $line" = "$2 $3" ] || { echo "$1: is another card" >&2; return 1; }
+    look "$pci/$1/sriov_numvfs"; [ "$line" = 0 ] || { echo "$1: has VFs already" >&2; return 1; }
 }
 failed=0
 ! command -v udevadm > /dev/null || udevadm settle --timeout=30 || true
@@ -50,8 +53,9 @@ ConditionPathExists={BOOT_SCRIPT}
 
 [Service]
 Type=oneshot
+RemainAfterExit=yes
 ExecStart=/bin/sh {BOOT_SCRIPT}
-TimeoutStartSec=180
+TimeoutStartSec=300
 """
 
 WANTS = f"""\
@@ -67,7 +71,7 @@ def boot_script(plan: Plan, inventory: Inventory, *, journal: str) -> str:
     :param plan: from the node as a boot leaves it.
     :param journal: folder of the journal, as the host sees it: a PF without a record there is left alone.
     """
-    lines = [_HEAD + helpers() + _READY]
+    lines = [_HEAD + HELPERS + _READY]
     for step in plan.steps:
         if step.target == steps.NODE:
             lines += [f"{line} || true" for line in shell_lines(step, None)]
@@ -79,15 +83,16 @@ def boot_script(plan: Plan, inventory: Inventory, *, journal: str) -> str:
 
 def _pf(pf: Pf, plan: Plan, journal: str) -> list[str]:
     record = shlex.quote(f"{journal}/{pf.address}.json")
-    lines = [f"\n# {pf.address}", f"if ready {pf.address} 0x{pf.id.vendor} 0x{pf.id.device} {record}; then", "( set -e"]
-    for step in plan.steps:
-        if step.target == str(pf.address):
-            # the interface's name is asked for then: udev may not have given it yet
-            lines += shell_lines(step, None)
-    # sh forgets `set -e` in a subshell whose status is looked at, but not in one that is waited for
-    return [
-        *lines,
-        ") &",
-        f'wait "$!" || {{ echo "{pf.address}: not restored, the daemon goes on" >&2; failed=1; }}',
-        "fi",
-    ]
+    lines = [f"\n# {pf.address}", f"if ready {pf.address} 0x{pf.id.vendor} 0x{pf.id.device} {record}; then"]
+    lines += ["( set -e", "bad=0"]
+    own = [step for step in plan.steps if step.target == str(pf.address)]
+    for vf, of_vf in groupby(own, key=lambda step: step.args.get("vf")):
+        # the interface's name is asked for then: udev may not have given it yet
+        commands = [line for step in of_vf for line in shell_lines(step, None)]
+        lines += commands if vf is None else ["( set -e", *commands, ") &", f"{_WAIT} || bad=1  # VF {int(vf)}"]
+    told = f'echo "{pf.address}: not all is restored, the daemon goes on" >&2'
+    return [*lines, 'exit "$bad"', ") &", f"{_WAIT} || {{ {told}; failed=1; }}", "fi"]
+
+
+_WAIT = 'wait "$!"'
+"""sh forgets `set -e` in a subshell whose status is looked at, but not in one that is waited for."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from virtfn.model import Inventory, PciAddress, Pf, Plan, Step, steps
 from virtfn.performing import script_features
 from virtfn.performing.bridges import BRIDGE_SHELL
+from virtfn.performing.shell import HELPERS, netdev_of, optional, vf_of
 
 _PREAMBLE = """\
 #!/bin/sh
@@ -15,37 +16,6 @@ _PREAMBLE = """\
 # Run as root. It stops at the first command that fails.
 set -eu
 """
-
-_HELPERS = """\
-pci=/sys/bus/pci/devices
-# address of a VF: vf PF INDEX
-vf() { basename "$(readlink -e "$pci/$1/virtfn$2")"; }
-# name of a function's own netdev, waited for: netdev ADDRESS
-netdev() {
-    tries=0
-    while :; do
-        for name in "$pci/$1"/net/*; do
-            [ -e "$name" ] && ! is_representor "${name##*/}" && { echo "${name##*/}"; return; }
-        done
-        tries=$((tries + 1)); [ "$tries" -le 100 ] || { echo "$1: no netdev" >&2; return 1; }
-        sleep 0.1
-    done
-}
-# take a function from its driver: unbind ADDRESS
-unbind() { [ ! -e "$pci/$1/driver" ] || echo "$1" > "$pci/$1/driver/unbind"; }
-# folder of a function's vDPA device: vdpa_of ADDRESS
-vdpa_of() {
-    for device in "/sys/bus/vdpa/devices/vdpa:$1" /sys/bus/vdpa/devices/*; do
-        case "$(readlink -e "$device")" in */"$1"/*) echo "$device"; return ;; esac
-    done
-    echo "$1: no vDPA device" >&2; return 1
-}
-"""
-
-
-def helpers() -> str:
-    """Shell functions that the commands of `shell_lines` call."""
-    return _HELPERS + script_features.HELPERS
 
 
 def shell_lines(step: Step, pf: Pf | None) -> list[str]:
@@ -59,7 +29,7 @@ def shell_lines(step: Step, pf: Pf | None) -> list[str]:
 def shell_script(plan: Plan, inventory: Inventory) -> str:
     """The script. A plugin's own step has no shell form: the script then stops there and says so."""
     title = f"{len(plan.steps)} steps, disruption {plan.disruption.name}"
-    lines = [_PREAMBLE.replace("{title}", title) + helpers()]
+    lines = [_PREAMBLE.replace("{title}", title) + HELPERS]
     for problem in plan.problems:
         lines.append(f"# {problem.severity}: {_comment(str(problem))}")
     for number, step in enumerate(plan.steps, start=1):
@@ -77,23 +47,8 @@ def _pf(step: Step, inventory: Inventory) -> Pf | None:
     return next((pf for pf in inventory.pfs() if str(pf.address) == step.target), None)
 
 
-def _netdev(pf: Pf | None, step: Step) -> str:
-    """The PF's netdev by the name it has: in switchdev mode representors stand beside it in its folder."""
-    if pf is not None and pf.netdev is not None:
-        return shlex.quote(pf.netdev.name)
-    return f'"$(netdev {PciAddress.parse(step.target)})"'
-
-
-def _vf(step: Step) -> str:
-    return f'"$(vf {PciAddress.parse(step.target)} {int(step.args["vf"])})"'
-
-
-def _optional(command: str, step: Step) -> str:
-    return f"{command} || true  # not every driver can" if step.optional else command
-
-
 def _load_module(step: Step, _pf: Pf | None) -> list[str]:
-    return [_optional(f"modprobe {shlex.quote(step.args['module'])}", step)]
+    return [optional(f"modprobe {shlex.quote(step.args['module'])}", step)]
 
 
 def _set_num_vfs(step: Step, pf: Pf | None) -> list[str]:
@@ -103,8 +58,8 @@ def _set_num_vfs(step: Step, pf: Pf | None) -> list[str]:
     if count:
         quiet = not step.args.get("probe", True) and (pf is None or pf.drivers_autoprobe is not False)
         lines += [f"echo 0 > {folder}/sriov_drivers_autoprobe"] if quiet else []
-        lines += [f"echo {count} > {folder}/sriov_numvfs"]
-        lines += [f"echo 1 > {folder}/sriov_drivers_autoprobe"] if quiet else []
+        make, back = f"echo {count} > {folder}/sriov_numvfs", f"echo 1 > {folder}/sriov_drivers_autoprobe"
+        lines += [f"{make} || {{ {back}; false; }}", back] if quiet else [make]
     return lines
 
 
@@ -120,7 +75,7 @@ def _set_eswitch_mode(step: Step, _pf: Pf | None) -> list[str]:
 def _set_link(step: Step, pf: Pf | None) -> list[str]:
     words = [f"mtu {int(step.args['mtu'])}"] if step.args.get("mtu") is not None else []
     words += ["up" if step.args["up"] else "down"] if step.args.get("up") is not None else []
-    device = f'"$(netdev {_vf(step)})"' if "vf" in step.args else _netdev(pf, step)
+    device = f'"$(netdev {vf_of(step)})"' if "vf" in step.args else netdev_of(step, pf)
     return [f"ip link set dev {device} {' '.join(words)}"]
 
 
@@ -142,37 +97,37 @@ _VF_WORDS: Mapping[str, Callable[[object], str]] = {
 
 def _set_vf(step: Step, pf: Pf | None) -> list[str]:
     words = [word(step.args[name]) for name, word in _VF_WORDS.items() if step.args.get(name) is not None]
-    command = f"ip link set dev {_netdev(pf, step)} vf {int(step.args['vf'])} {' '.join(words)}"
-    return [_optional(command, step)]
+    command = f"ip link set dev {netdev_of(step, pf)} vf {int(step.args['vf'])} {' '.join(words)}"
+    return [optional(command, step)]
 
 
 def _bind_driver(step: Step, _pf: Pf | None) -> list[str]:
     driver = step.args["driver"]
-    lines = [f"vf={_vf(step)}", 'unbind "$vf"']
+    lines = [f"vf={vf_of(step)}", 'unbind "$vf"']
     if driver is None:
         return [*lines, 'echo > "$pci/$vf/driver_override"', 'echo "$vf" > /sys/bus/pci/drivers_probe']
     name = shlex.quote(driver)
     return [
         *lines,
         f'echo {name} > "$pci/$vf/driver_override"',
-        f'echo "$vf" > /sys/bus/pci/drivers/{name}/bind',
+        f'echo "$vf" > /sys/bus/pci/drivers/{name}/bind || {{ echo > "$pci/$vf/driver_override"; false; }}',
         'echo > "$pci/$vf/driver_override"',
     ]
 
 
 def _unbind_driver(step: Step, _pf: Pf | None) -> list[str]:
-    return [f"unbind {_vf(step)}"]
+    return [f"unbind {vf_of(step)}"]
 
 
 def _add_vdpa(step: Step, _pf: Pf | None) -> list[str]:
     name = shlex.quote(step.args["name"]) if step.args.get("name") else '"vdpa:$vf"'
     command = f'vdpa dev add name {name} mgmtdev "pci/$vf"'
-    return [f"vf={_vf(step)}", f"{command} max_vqp 32 2>/dev/null || {command}"]
+    return [f"vf={vf_of(step)}", f"{command} max_vqp 32 2>/dev/null || {command}"]
 
 
 def _bind_vdpa(step: Step, _pf: Pf | None) -> list[str]:
     lines = [
-        f"vf={_vf(step)}",
+        f"vf={vf_of(step)}",
         'vdpa=$(vdpa_of "$vf")',
         '[ ! -e "$vdpa/driver" ] || basename "$vdpa" > "$vdpa/driver/unbind"',
     ]
@@ -182,13 +137,13 @@ def _bind_vdpa(step: Step, _pf: Pf | None) -> list[str]:
     return [
         *lines,
         f'echo {driver} > "$vdpa/driver_override"',
-        f'basename "$vdpa" > /sys/bus/vdpa/drivers/{driver}/bind',
+        f'basename "$vdpa" > /sys/bus/vdpa/drivers/{driver}/bind || {{ echo > "$vdpa/driver_override"; false; }}',
         'echo > "$vdpa/driver_override"',
     ]
 
 
 def _remove_vdpa(step: Step, _pf: Pf | None) -> list[str]:
-    return [f"vf={_vf(step)}", '[ ! -e "/sys/bus/vdpa/devices/vdpa:$vf" ] || vdpa dev del "vdpa:$vf"']
+    return [f"vf={vf_of(step)}", '[ ! -e "/sys/bus/vdpa/devices/vdpa:$vf" ] || vdpa dev del "vdpa:$vf"']
 
 
 def _foreign(step: Step, _pf: Pf | None) -> list[str]:
