@@ -242,6 +242,17 @@ def test_a_bond_is_in_the_way_of_giving_back_and_that_is_told(ground: Any, card:
     assert [step.op for step in plan.steps if step.target == OFF][-1] == "sriov.set_numvfs"
 
 
+def test_the_hosts_own_network_is_not_cut_off(ground: Any, card: Card) -> None:
+    tree = ground.host.model.tree
+    tree.folder("sys/class/net/ens1f0/upper_ovs-system")
+    assert ground.plan(WANTED).errors == (), "Open vSwitch takes its port back"
+    tree.plain("proc/net/route", "Iface\tDestination\nens1f0\t0000000A\n")
+    (problem,) = ground.plan(WANTED).errors
+    assert "would lose an IPv4 route on ens1f0" in problem.message
+    assert f"devlink dev reload pci/{OFF}" in problem.hint
+    assert ground.plan(PLAIN).errors == ()
+
+
 def test_the_driver_refuses_what_the_plan_could_not_know(ground: Any, card: Card) -> None:
     seen, desired = ground.observe(), DesiredState((WANTED,))
     plan = ground.node.plan(seen, desired)

@@ -24,7 +24,7 @@ from virtfn_mellanox.facts import facts_of
 from virtfn_mellanox.functions import plan_pf, problems_of
 from virtfn_mellanox.lag import lag_problems
 from virtfn_mellanox.perform import perform_step
-from virtfn_mellanox.roce import roce_problems
+from virtfn_mellanox.roce import roce_problems, users_of
 from virtfn_mellanox.tables import DEVICES, VENDOR, VF_DEVICES
 
 
@@ -49,8 +49,8 @@ class MellanoxPlugin(Plugin):
 
     @hookimpl
     def observe(self, adapter: Adapter, host: HostReader, platform: Platform) -> Mapping[str, Any]:
-        """See `virtfn_mellanox.facts`."""
-        return facts_of(adapter, host, platform)
+        """See `virtfn_mellanox.facts`, and what `virtfn_mellanox.roce` has to know."""
+        return {**facts_of(adapter, host, platform), **users_of(adapter, host)}
 
     @hookimpl
     def plan_firmware(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> Sequence[Step]:

@@ -14,10 +14,12 @@ Sources: Linux drivers/net/ethernet/mellanox/mlx5/core (devlink.c, main.c), net/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from virtfn.errors import UnsupportedSetting
+from virtfn.host.api import HostReader
 from virtfn.model import (
     Adapter,
     DesiredPf,
@@ -35,6 +37,19 @@ from virtfn_mellanox.facts import ROCE_CONTROL, Known
 from virtfn_mellanox.tables import ROCE
 
 _OFF = "ROCE_DISABLE"
+_USERS = "users"
+_OPEN_VSWITCH = ("ovs-system ", "ovs-netdev ")
+"""What stands above a port of Open vSwitch, which takes it back by its name when it comes again."""
+
+
+def users_of(adapter: Adapter, host: HostReader) -> Mapping[str, Any]:
+    """As a fact, what of this host would go with the netdev of a PF that may have to be reloaded; empty: nothing."""
+    found: dict[str, list[str]] = {}
+    for pf in adapter.pfs:
+        told = host.netdev_users([pf.address]) if ROCE in pf.params else ()
+        if users := [user for user in told if not user.startswith(_OPEN_VSWITCH)]:
+            found[str(pf.address)] = users
+    return {_USERS: found} if found else {}
 
 
 def plan_reload(adapter: Adapter, pf: Pf, want: DesiredPf) -> list[Step]:
@@ -103,6 +118,11 @@ def _hindrance(adapter: Adapter, pf: Pf, want: DesiredPf, *, value: bool) -> tup
         return (
             f"it takes a reload of the driver, which is not possible while the PF is in {pf.netdev.bond}",
             f"take it out of the bond meanwhile, or run {by_hand} before it is put in",
+        )
+    if users := (adapter.facts.get(_USERS) or {}).get(str(pf.address)):
+        return (
+            f"it takes a reload of the driver, and this host would lose {', '.join(users)}",
+            f"run {by_hand} when the host can do without, or give it its network on another port",
         )
     return None
 
