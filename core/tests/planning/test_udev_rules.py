@@ -65,6 +65,19 @@ def test_the_same_text_in_both_modes(host: FakeHost, pf: Pf) -> None:
     assert udev_rules(machine.pf(PF), SWITCHDEV, NEW) == udev_rules(pf, SWITCHDEV, NEW)
 
 
+def test_a_pf_that_was_renamed_for_the_bridge_that_it_is_in_keeps_its_own_name(host: FakeHost, tmp_path: Path) -> None:
+    """As kube-ovn does it, which looks for it under that name after a boot."""
+    node, wanted = Node(Machine(host.kernel), journal=Journal(tmp_path), now=lambda: 0.0), DesiredState((SWITCHDEV,))
+    seen = node.observe()
+    assert node.perform(node.plan(seen, wanted), seen, wanted).failed is None
+    netdev = host.function(PF).netdev
+    assert netdev is not None
+    host.model.net.rename(netdev, "br-underlay")
+    assert [step.op for step in node.plan(node.observe(), wanted).steps], "somebody has named it anew"
+    netdev.master = 99
+    assert node.plan(node.observe(), wanted).steps == ()
+
+
 def test_a_pf_in_legacy_mode_keeps_only_its_vfs_from_managers(pf: Pf) -> None:
     text = udev_rules(pf, replace(SWITCHDEV, eswitch_mode=None), NEW)
     assert "NAME=" not in text.replace("PCI_SLOT_NAME=", "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from virtfn.errors import CommandFailed, DeviceGone, WaitTimeout
 from virtfn.host.api import CommandResult, DevlinkInfo, DevlinkParam
@@ -293,13 +294,20 @@ class Reader:
     def _id(self, address: PciAddress) -> PciId:
         return PciId(f"{self._hex(address, 'vendor') or 0:04x}", f"{self._hex(address, 'device') or 0:04x}")
 
-    def _bond(self, link: LinkInfo | None) -> str | None:
+    def _bond(self, link: LinkInfo) -> str | None:
         """Name of the bond that has the netdev."""
         files = self._kernel.files
-        master = files.readlink(f"sys/class/net/{link.name}/master") if link is not None else None
+        master = files.readlink(f"sys/class/net/{link.name}/master")
         return master if master is not None and files.exists(f"sys/class/net/{master}/bonding") else None
 
-    def _netdev(self, link: LinkInfo | None, *, bond: str | None = None, offload: bool = False) -> Netdev | None:
+    def _uplink(self, link: LinkInfo | None, *, offload: bool) -> Netdev | None:
+        netdev = self._netdev(link, offload=offload)
+        if netdev is None or link is None:
+            return None
+        bond = self._bond(link)
+        return replace(netdev, bond=bond, in_bridge=link.master is not None and bond is None)
+
+    def _netdev(self, link: LinkInfo | None, *, offload: bool = False) -> Netdev | None:
         if link is None:
             return None
         speed = self.read_text(f"sys/class/net/{link.name}/speed")
@@ -318,7 +326,6 @@ class Reader:
             phys_switch_id=link.phys_switch_id,
             tc_offload=self.tc_offload(link.name) if offload else None,
             speed_mbps=int(speed) if speed and speed.isdigit() else None,
-            bond=bond,
         )
 
     def _pf(self, address: PciAddress, code: int, links: Mapping[str, LinkInfo], devlink: bool, vdpa: VdpaView) -> Pf:
@@ -339,7 +346,7 @@ class Reader:
             id=ident,
             class_code=code,
             driver=self.driver(address),
-            netdev=self._netdev(uplink, bond=self._bond(uplink), offload=mode is not None),
+            netdev=self._uplink(uplink, offload=mode is not None),
             total_vfs=total or None,
             drivers_autoprobe=None if autoprobe is None else bool(autoprobe),
             vf_id=PciId(ident.vendor, f"{vf_device:04x}") if vf_device is not None else None,

@@ -111,6 +111,8 @@ class DesiredPf:
     num_vfs: int
     name: str = ""
     """Netdev name at the time of rendering, for messages."""
+    first_name: str = ""
+    """Netdev name before the first touch, by the journal."""
     mtu: int | None = None
     """Bytes: at least this much, never lowered; exactly this much on release."""
     eswitch_mode: EswitchMode | None = None

@@ -113,6 +113,17 @@ def representor_bases(pf_name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((pf_name, _PORT_AT_THE_END.sub("", pf_name))))
 
 
+def own_name(pf: Pf, want: DesiredPf) -> str:
+    """What the PF's netdev is called; in somebody's bridge what it was called before the first touch.
+
+    Who makes the bridge may give it the PF's name, and the PF another one, as kube-ovn does (`exchangeLinkName`): after
+    a boot the PF has to be there under its own.
+    """
+    if pf.netdev is None:
+        return ""
+    return want.first_name if pf.netdev.in_bridge and want.first_name else pf.netdev.name
+
+
 def representor_names(pf: Pf, want: DesiredPf) -> dict[int, str]:
     """What the representors of a PF's VFs are to be called, by VF index: `<PF>_<index>`; on release as they were.
 
@@ -122,7 +133,7 @@ def representor_names(pf: Pf, want: DesiredPf) -> dict[int, str]:
         return {}
     if want.release:
         return {vf.index: vf.representor for vf in want.vfs if vf.representor is not None}
-    for base in representor_bases(pf.netdev.name):
+    for base in representor_bases(own_name(pf, want)):
         if len(f"{base}_{want.num_vfs - 1}") <= LONGEST_NAME:
             return {index: f"{base}_{index}" for index in range(want.num_vfs)}
     return {}

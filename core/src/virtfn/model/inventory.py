@@ -71,6 +71,8 @@ class Netdev:
     """Mb/s; None when the link is down or the driver does not say."""
     bond: str | None = None
     """Name of the bond that it is a port of; read of PFs only."""
+    in_bridge: bool = False
+    """It is a port of a bridge or of Open vSwitch; read of PFs only."""
 
 
 @dataclass(frozen=True, slots=True)

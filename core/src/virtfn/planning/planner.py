@@ -112,7 +112,12 @@ def _with_baseline(
     baseline = baselines.get(want.address)
     if want.release or baseline is None or want.externally_managed:
         return want
-    return replace(want, drivers_autoprobe=baseline.drivers_autoprobe, vfs=owed.get(want.address, ()))
+    return replace(
+        want,
+        first_name=baseline.name,
+        drivers_autoprobe=baseline.drivers_autoprobe,
+        vfs=owed.get(want.address, ()),
+    )
 
 
 def _plan_adapter(

@@ -50,7 +50,8 @@ def _switchdev(pf: Pf, want: DesiredPf, platform: Platform) -> list[str]:
     lines = [
         "",
         "# the PF, which some kernels make anew when the eswitch mode changes",
-        f'ACTION=="add", KERNELS=="{pf.address}", ATTR{{phys_port_name}}=="p[0-9]*", NAME="{pf.netdev.name}"',
+        f'ACTION=="add", KERNELS=="{pf.address}", ATTR{{phys_port_name}}=="p[0-9]*", '
+        f'NAME="{functions.own_name(pf, want)}"',
         "",
         "# representors of its VFs",
         f'{whose}, ATTR{{phys_port_name}}=="pf{number}vf*|c[0-9]*pf{number}vf*", '
@@ -70,7 +71,7 @@ def network_file(pf: Pf, want: DesiredPf) -> str:
     Before systemd 243 neither `Property=` nor `!` is known: the file then matches no interface at all, and least of all
     the PF.
     """
-    name = pf.netdev.name if pf.netdev is not None else "lo"
+    name = functions.own_name(pf, want) or "lo"
     return "\n".join(
         [_header(pf, want), "[Match]", f"Name=!{name}", f"Property={UNMANAGED}=1", "", "[Link]", "Unmanaged=yes", ""]
     )
@@ -79,7 +80,8 @@ def network_file(pf: Pf, want: DesiredPf) -> str:
 def _header(pf: Pf, want: DesiredPf) -> str:
     policies = ", ".join(dict.fromkeys(group.policy_name for group in want.groups if group.policy_name))
     by = f", for policy {policies}" if policies else ""
-    return f"# {MARK} about {pf.label}{by}. Changes are overwritten; it goes when the PF is given back.\n"
+    name = f" ({functions.own_name(pf, want)})" if pf.netdev is not None else ""
+    return f"# {MARK} about {pf.address}{name}{by}. Changes are overwritten; it goes when the PF is given back.\n"
 
 
 def _before_parents(platform: Platform) -> bool:
