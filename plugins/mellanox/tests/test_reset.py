@@ -10,7 +10,6 @@ import pytest
 from virtfn.host.api import CommandResult
 from virtfn.host.command import HostCommands
 from virtfn.model import DesiredPf, DesiredState, Disruption, LinkType, PciAddress
-from virtfn.testing.ground.card import Quirks
 from virtfn.testing.profiles import load_profile
 
 FIRST, SECOND = PciAddress.parse("0000:3b:00.0"), PciAddress.parse("0000:3b:00.1")
@@ -351,45 +350,6 @@ def test_a_daemon_that_ends_in_the_middle_of_a_reset_does_not_try_it_again(rig: 
     rig.start()
     rig.turns(8)
     assert (rig.reboots, len(resets(rig.host)), rig.vfs(str(FIRST))) == (1, 1, 16)
-
-
-def test_a_kernel_that_does_not_read_the_card_anew_takes_the_reboot(rig: Any) -> None:
-    rig.host.add_card("connectx-5", quirks=Quirks(hotplug=False))
-    rig.want(first=16, second=4)
-    rig.turns(8)
-    assert (rig.reboots, len(resets(rig.host)), numbers(rig, FIRST, SECOND)) == (1, 1, [16, 4])
-    assert (rig.status.sync_status, rig.status.attempts) == ("Succeeded", ())
-    (told,) = (note for reason, note in rig.events if reason == "ResetInVain")
-    assert f"the kernel still lets {FIRST} have 8 VFs, not 16" in told
-
-
-def test_bluefield_2_takes_a_reset_and_then_a_reboot_where_the_kernel_does_not_read_it_anew(rig: Any) -> None:
-    """Neither helps it alone, and neither is made a second time."""
-    card = rig.host.add_card("bluefield-2", quirks=Quirks(hotplug=False))
-    rig.want(first=20)
-    rig.turns(8)
-    assert (rig.reboots, len(resets(rig.host)), rig.vfs(str(FIRST)), rig.blocked) == (1, 1, 20, [])
-    assert any("still lets" in note for reason, note in rig.events if reason == "RebootNode")
-    card.sriov = False  # in the BIOS
-    rig.want(first=24)
-    rig.turns(8)
-    assert (rig.reboots, len(resets(rig.host)), rig.needed) == (2, 2, "Idle")
-    assert "not the firmware's doing" in rig.status.last_sync_error
-
-
-def test_a_card_that_is_lost_by_a_reset_takes_the_reboot(rig: Any) -> None:
-    rig.host.add_card("bluefield-2")
-
-    def falls_off_the_bus(argv: tuple[str, ...]) -> CommandResult:
-        result: CommandResult = rig.host.reset_tool(argv)
-        if argv[-1] == "reset":
-            rig.host.unplug("0000:3b:00.0")
-        return result
-
-    rig.host.install("mstfwreset", falls_off_the_bus)
-    rig.want(first=20)
-    rig.turns(3)
-    assert rig.reboots == 1
 
 
 def test_a_policy_that_goes_away_during_the_reset_takes_no_reboot(rig: Any) -> None:
