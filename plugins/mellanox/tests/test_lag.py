@@ -11,7 +11,7 @@ from virtfn.host.machine import Machine
 from virtfn.model import Adapter, DesiredAdapter, DesiredPf, EswitchMode, Severity, VfGroup, VfRange
 from virtfn.observing import group_adapters
 from virtfn.testing import FakeHost
-from virtfn_mellanox.lag import lag_problems
+from virtfn_mellanox.lag import bonds_of, lag_problems
 
 SWITCHDEV = EswitchMode.SWITCHDEV
 
@@ -70,6 +70,48 @@ def test_nothing_is_told_where_nobody_asked_for_it(host: FakeHost) -> None:
     released = replace(released, pfs=tuple(replace(pf, release=True) for pf in released.pfs))
     assert lag_problems(card, released) == []
     assert len(lag_problems(card, want(card, None, None))) == 1
+
+
+def observed(host: FakeHost) -> Adapter:
+    card = adapter(host)
+    return replace(card, facts=bonds_of(card, Machine(host.kernel)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "ports", "said"),
+    [
+        ("802.3ad 4", "ens1f0 ens1f1", ""),
+        ("active-backup 1", "ens1f1 ens1f0", ""),
+        ("balance-xor 2", "ens1f0 ens1f1", ""),
+        ("balance-rr 0", "ens1f0 ens1f1", "bond0 is in mode balance-rr"),
+        ("802.3ad 4", "ens1f0 ens1f1 eno7", "eno7 is in bond0 too"),
+    ],
+)
+def test_a_bond_that_the_card_cannot_stand_for(host: FakeHost, mode: str, ports: str, said: str) -> None:
+    enslave(host, "ens1f0", "ens1f1")
+    host.model.tree.file("sys/class/net/bond0/bonding/mode", f"{mode}\n")
+    host.model.tree.file("sys/class/net/bond0/bonding/slaves", f"{ports}\n")
+    card = observed(host)
+    told = lag_problems(card, want(card, SWITCHDEV, SWITCHDEV))
+    assert [said in problem.message for problem in told] == ([True] if said else [])
+    assert lag_problems(card, want(card, SWITCHDEV, SWITCHDEV, resources=("a", "b"))) == []
+
+
+def test_roce_that_differs_and_a_port_that_is_left_out(host: FakeHost) -> None:
+    enslave(host, "ens1f0", "ens1f1")
+    card = observed(host)
+    first, second = card.pfs
+    uneven = replace(card, pfs=(first, replace(second, params={"enable_roce": False})))
+    (told,) = lag_problems(uneven, want(uneven, SWITCHDEV, SWITCHDEV))
+    assert "RoCE is off on 0000:3b:00.1 (ens1f1)" in told.message
+    off = replace(card, pfs=tuple(replace(pf, params={"enable_roce": False}) for pf in card.pfs))
+    assert lag_problems(off, want(off, SWITCHDEV, SWITCHDEV)) == []
+    third = replace(
+        first, address=replace(first.address, function=2), netdev=replace(first.netdev, name="x", bond=None)
+    )
+    more = replace(card, pfs=(*card.pfs, third))
+    (told,) = lag_problems(more, want(card, SWITCHDEV, SWITCHDEV))
+    assert "0000:3b:00.2 (x) is not in bond0" in told.message
 
 
 def test_a_bridge_is_no_bond(host: FakeHost) -> None:

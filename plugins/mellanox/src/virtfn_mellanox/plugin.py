@@ -22,7 +22,7 @@ from virtfn.model import (
 from virtfn_mellanox.changes import judge
 from virtfn_mellanox.facts import facts_of
 from virtfn_mellanox.functions import plan_pf, problems_of
-from virtfn_mellanox.lag import lag_problems
+from virtfn_mellanox.lag import bonds_of, lag_problems
 from virtfn_mellanox.perform import perform_step
 from virtfn_mellanox.roce import roce_problems, users_of
 from virtfn_mellanox.tables import DEVICES, VENDOR, VF_DEVICES
@@ -49,8 +49,8 @@ class MellanoxPlugin(Plugin):
 
     @hookimpl
     def observe(self, adapter: Adapter, host: HostReader, platform: Platform) -> Mapping[str, Any]:
-        """See `virtfn_mellanox.facts`, and what `virtfn_mellanox.roce` has to know."""
-        return {**facts_of(adapter, host, platform), **users_of(adapter, host)}
+        """See `virtfn_mellanox.facts`; and what `virtfn_mellanox.lag` and `virtfn_mellanox.roce` have to know."""
+        return {**facts_of(adapter, host, platform), **bonds_of(adapter, host), **users_of(adapter, host)}
 
     @hookimpl
     def plan_firmware(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> Sequence[Step]:
