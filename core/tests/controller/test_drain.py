@@ -185,6 +185,37 @@ def test_there_and_back(cluster: Any, drains: Any) -> None:
     assert cluster.writes == []
 
 
+def test_a_node_at_rest_has_a_turn_only_for_what_is_looked_at(cluster: Any, drains: Any) -> None:
+    """Policies reach all nodes of a cluster at once, and their daemons report of it: none of that is about drains."""
+    cluster.add("a")
+    cluster.run(drains)
+
+    def turns() -> int:
+        taken = 0
+        while (key := drains.queue.get(seconds=0)) is not None:
+            taken += key == "a"
+            drains.handle(key)
+            drains.queue.done(key)
+        return taken
+
+    turns()
+    cluster.put(NODE_STATES, "a", spec={"interfaces": [{"numVfs": 4}]}, metadata={"generation": 7})
+    cluster.report("a", {"numVfs": 4}, neededState="Idle", plan={"digest": "e"}, syncStatus="InProgress")
+    assert turns() == 0
+    annotations = cluster.get(NODE_STATES, "a")["metadata"]["annotations"]
+    cluster.put(NODE_STATES, "a", metadata={"annotations": {CURRENT: "Idle"}})
+    assert turns() >= 1
+    assert cluster.get(NODE_STATES, "a")["metadata"]["annotations"] == annotations, "what somebody took away is back"
+    waits = [{"type": "Drained", "status": "False", "reason": "WaitingForSlot"}]
+    cluster.report("a", neededState="Idle", conditions=waits)
+    assert turns() >= 1
+    assert cluster.condition("a")[0] == "NotNeeded"
+    cluster.report("a", neededState="Drain_Required")
+    assert turns() >= 1
+    cluster.report("a", neededState="Drain_Required", plan={"digest": "f"})
+    assert turns() >= 1, "it is not at rest"
+
+
 def test_waiting_costs_no_writes(cluster: Any, drains: Any) -> None:
     for node in ("a", "b", "c"):
         cluster.add(node)

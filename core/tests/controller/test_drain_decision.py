@@ -21,6 +21,7 @@ from virtfn.controller.drain_decision import (
     needed_of,
     pause_after,
     seconds_left,
+    still_rests,
 )
 from virtfn.model.handshake import DrainState
 
@@ -213,6 +214,13 @@ def test_what_a_daemon_needs_in_either_of_its_languages(
     words = {} if annotation is None else {"sriovnetwork.openshift.io/desired-state": annotation}
     state, _ = objects(words, status={} if status is None else {"neededState": status})
     assert needed_of(state) is needed
+
+
+def test_another_object_under_the_same_name_is_looked_at() -> None:
+    state, _ = objects({}, status={"neededState": "Idle"})
+    again = {**state, "metadata": {**state["metadata"], "uid": "another"}}
+    assert still_rests(state, {**state, "spec": {"interfaces": []}})
+    assert not still_rests(state, again)
 
 
 def test_another_drainer_says_so() -> None:

@@ -29,6 +29,7 @@ from virtfn.controller.drain_decision import (
     needed_of,
     pause_after,
     seconds_left,
+    still_rests,
 )
 from virtfn.controller.drain_pods import Manner, NodePods, Remaining, in_the_way, what_goes
 from virtfn.controller.drain_report import DrainReport
@@ -121,8 +122,10 @@ class DrainReconciler:
     # --- events -------------------------------------------------------------------------------------------------------
 
     def _on_state(self, change: Change) -> None:
-        self.queue.add(str(metadata_of(change.thing).get("name", "")))
-        if change.old is not None and (change.new is None or current_of(change.old) != current_of(change.new)):
+        old, new = change.old, change.new
+        if old is None or new is None or not still_rests(old, new):
+            self.queue.add(str(metadata_of(change.thing).get("name", "")))
+        if old is not None and (new is None or current_of(old) != current_of(new)):
             self.queue.add(SLOTS)
 
     def _on_node(self, change: Change) -> None:

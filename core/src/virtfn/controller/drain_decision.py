@@ -16,7 +16,8 @@ from typing import Any, Final
 from virtfn.controller.membership import annotations_of, spec_of
 from virtfn.controller.services import FIELD_MANAGER
 from virtfn.kube.clock import whole_time
-from virtfn.kube.resource import Object, metadata_of
+from virtfn.kube.conditions import condition_of
+from virtfn.kube.resource import Object, metadata_of, uid_of
 from virtfn.model.handshake import (
     CORDONED_ANNOTATION,
     CURRENT_STATE_ANNOTATION,
@@ -236,6 +237,21 @@ def current_of(state: Object) -> str:
 def has_begun(state: Object) -> bool:
     """Whether the node's drain has begun and not ended; by metadata alone."""
     return current_of(state) in _BEGUN
+
+
+def still_rests(old: Object, new: Object) -> bool:
+    """Whether a node needed nothing, needs nothing, and all that would be looked at then is what it was.
+
+    Nearly all changes are like that: policies that reach their nodes, and daemons that report of it.
+    """
+    if needed_of(new) is not DrainState.IDLE or has_begun(new):
+        return False
+    return _seen_at_rest(old) == _seen_at_rest(new)
+
+
+def _seen_at_rest(state: Object) -> tuple[Any, ...]:
+    said = (state.get("status") or {}).get("neededState")
+    return (uid_of(state), annotations_of(state), said, condition_of(state, name=CONDITION))
 
 
 def decide(at: Situation, terms: Terms) -> Move:
