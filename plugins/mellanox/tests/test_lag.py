@@ -106,9 +106,9 @@ def test_roce_that_differs_and_a_port_that_is_left_out(host: FakeHost) -> None:
     assert "RoCE is off on 0000:3b:00.1 (ens1f1)" in told.message
     off = replace(card, pfs=tuple(replace(pf, params={"enable_roce": False}) for pf in card.pfs))
     assert lag_problems(off, want(off, SWITCHDEV, SWITCHDEV)) == []
-    third = replace(
-        first, address=replace(first.address, function=2), netdev=replace(first.netdev, name="x", bond=None)
-    )
+    assert first.netdev is not None
+    left = replace(first.netdev, name="x", bond=None)
+    third = replace(first, address=replace(first.address, function=2), netdev=left)
     more = replace(card, pfs=(*card.pfs, third))
     (told,) = lag_problems(more, want(card, SWITCHDEV, SWITCHDEV))
     assert "0000:3b:00.2 (x) is not in bond0" in told.message
