@@ -151,6 +151,19 @@ def test_interfaces_that_somebody_else_manages_are_marked(rig: Rig) -> None:
     assert [found.externally_managed for found in rig.status.interfaces] == [True, False]
 
 
+def test_a_pf_that_was_renamed_for_the_bridge_that_it_is_in_can_still_be_selected_by_its_name(rig: Rig) -> None:
+    rig.want(rig.interface(vfs=2))
+    rig.turn()
+    netdev = rig.host.function(rig.PF).netdev
+    rig.host.model.net.rename(netdev, "br-underlay")
+    rig.turn()
+    names = rig.status.interfaces[0].alt_names
+    assert rig.status.interfaces[0].name == "br-underlay"
+    netdev.master = 99
+    rig.turn()
+    assert rig.status.interfaces[0].alt_names == (*names, "eth0")
+
+
 def test_vfs_of_somebody_else_are_waited_for_and_offered_when_they_come(rig: Rig) -> None:
     rig.machine.set_link(rig.PF, up=True)
     rig.want(rig.interface(vfs=2, externallyManaged=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from virtfn.daemon.breaker import Blocked
 from virtfn.daemon.decision import Decision
@@ -15,7 +15,7 @@ from virtfn.daemon.record import Attempt
 from virtfn.daemon.request import errors_of
 from virtfn.journal import Record
 from virtfn.kube.conditions import Condition, Status
-from virtfn.model import Disruption, Inventory, PciAddress, Problem, Severity
+from virtfn.model import Disruption, Inventory, PciAddress, Pf, Problem, Severity
 from virtfn.model.crd import AttemptStatus, DevicePluginStatus, InterfaceStatus, NodeStateStatus, SystemStatus
 from virtfn.model.handshake import DrainState, SyncStatus
 from virtfn.policy import status_bridges, status_interfaces
@@ -183,15 +183,22 @@ def _blocked_condition(blocked: tuple[Blocked, ...], generation: int) -> Conditi
 
 
 def _interfaces(inventory: Inventory, records: Mapping[PciAddress, Record]) -> tuple[InterfaceStatus, ...]:
-    external = {
-        str(address)
-        for address, record in records.items()
-        if record.applied is not None and record.applied.externally_managed
-    }
     return tuple(
-        found.model_copy(update={"externally_managed": True}) if found.pci_address in external else found
-        for found in status_interfaces(inventory)
+        found.model_copy(update=_recorded(pf, found, records[pf.address])) if pf.address in records else found
+        for pf, found in zip(inventory.pfs(), status_interfaces(inventory), strict=True)
     )
+
+
+def _recorded(pf: Pf, found: InterfaceStatus, record: Record) -> dict[str, Any]:
+    """What only the journal knows of a PF. One that was renamed for the bridge that it is in has the name of before as
+    another one, so that policies that select it by that name do not lose it."""
+    more: dict[str, Any] = {}
+    if record.applied is not None and record.applied.externally_managed:
+        more["externally_managed"] = True
+    before = record.baseline.name
+    if pf.netdev is not None and pf.netdev.in_bridge and before not in ("", found.name, *found.alt_names):
+        more["alt_names"] = (*found.alt_names, before)
+    return more
 
 
 def _attempt(attempt: Attempt) -> AttemptStatus:
