@@ -166,6 +166,15 @@ def test_what_fails_on_one_keeps_no_other(bench: Bench, booted: Callable[..., An
     assert "devlink dev eswitch set pci/0000:3b:00.0 mode switchdev" in (tmp_path / "log").read_text()
 
 
+def test_a_module_that_cannot_be_loaded_keeps_no_pf(bench: Bench) -> None:
+    groups = (VfGroup(VfRange(0, 1), "cx", is_rdma=True),)
+    desired = DesiredState((DesiredPf(PF, 2, eswitch_mode=EswitchMode.SWITCHDEV, groups=groups),))
+    bench.apply(desired)
+    bench.keep(desired)
+    lines = [line.strip() for line in bench.script.splitlines() if line.strip().startswith("modprobe")]
+    assert lines == [f"modprobe {name} || true" for name in ("mlx5_ib", "ib_uverbs", "rdma_ucm")]
+
+
 def test_the_script_in_a_shell(bench: Bench, booted: Callable[..., Any]) -> None:
     done = booted()
     assert (done.returncode, done.stderr) == (0, "")

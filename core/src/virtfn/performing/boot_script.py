@@ -8,10 +8,11 @@ each of its VFs: what fails on one does not keep the others, and what is left un
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from itertools import groupby
 from pathlib import PurePosixPath
 
-from virtfn.model import Inventory, Pf, Plan, steps
+from virtfn.model import Inventory, Pf, Plan, Step, steps
 from virtfn.model.owned_files import BOOT_SCRIPT, MARK
 from virtfn.performing.script import shell_lines
 from virtfn.performing.shell import HELPERS
@@ -74,7 +75,7 @@ def boot_script(plan: Plan, inventory: Inventory, *, journal: str) -> str:
     lines = [_HEAD + HELPERS + _READY]
     for step in plan.steps:
         if step.target == steps.NODE:
-            lines += [f"{line} || true" for line in shell_lines(step, None)]
+            lines += _best_effort(step)
     found = [pf for pf in inventory.pfs() if any(step.target == str(pf.address) for step in plan.steps)]
     for pf in found:
         lines += _pf(pf, plan, journal)
@@ -87,11 +88,20 @@ def _pf(pf: Pf, plan: Plan, journal: str) -> list[str]:
     lines += ["( set -e", "bad=0"]
     own = [step for step in plan.steps if step.target == str(pf.address)]
     for vf, of_vf in groupby(own, key=lambda step: step.args.get("vf")):
-        # the interface's name is asked for then: udev may not have given it yet
-        commands = [line for step in of_vf for line in shell_lines(step, None)]
+        commands = [line for step in of_vf for line in _commands(step)]
         lines += commands if vf is None else ["( set -e", *commands, ") &", f"{_WAIT} || bad=1  # VF {int(vf)}"]
     told = f'echo "{pf.address}: not all is restored, the daemon goes on" >&2'
     return [*lines, 'exit "$bad"', ") &", f"{_WAIT} || {{ {told}; failed=1; }}", "fi"]
+
+
+def _commands(step: Step) -> list[str]:
+    """Of a step of a PF; the interface's name is asked for when they run: udev may not have given it before."""
+    return _best_effort(step) if step.op == steps.LOAD_MODULE else shell_lines(step, None)
+
+
+def _best_effort(step: Step) -> list[str]:
+    """What the daemon does again if need be, and what nothing else waits for."""
+    return [f"{line} || true" for line in shell_lines(replace(step, optional=False), None)]
 
 
 _WAIT = 'wait "$!"'
