@@ -244,7 +244,10 @@ def test_the_administrators_guids_stand_over_those_of_others(plan: Callable[...,
     ("pool", "said"),
     [
         ("{", "cannot be used"),
-        (json.dumps([{"pciAddress": "0000:99:00.0", "guids": [GUID]}]), "do not name this PF"),
+        (
+            json.dumps([{"pciAddress": "0000:99:00.0", "guids": [GUID]}]),
+            f"the pools of GUIDs in {POOL_FILE} do not name it",
+        ),
         (json.dumps([{"pciAddress": "0000:3b:00.0", "guids": [GUID]}]), "no GUID for VF 1"),
         (
             json.dumps([{"pciAddress": "0000:3b:00.0", "guids": [GUID]}, {"pfGuid": PARENT, "guids": [OTHER]}]),

@@ -83,7 +83,7 @@ def guid_pools(files: Files) -> GuidPools | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return GuidPools(fault=f"{POOL_FILE} cannot be read ({error.strerror})")
+        return GuidPools(fault=f"it cannot be read ({error.strerror})")
 
 
 def _of_processes(files: Files) -> Iterator[str]:

@@ -184,10 +184,11 @@ def guid_fault(pf: Pf, count: int, pools: GuidPools | None) -> tuple[str, str] |
         missing = "it has no GUID, so that none can be made for its VFs"
         return None if _guid_of(pf) is not None else (missing, f"give them in {POOL_FILE}")
     if pools.fault:
-        return f"the pools of GUIDs cannot be used: {pools.fault}", "put the file right, or take it away"
+        return f"the pools of GUIDs in {POOL_FILE} cannot be used: {pools.fault}", "put the file right, or take it away"
     named = pools.of_pf(pf.address, pf.netdev.mac)
     if not named:
-        return "the pools of GUIDs do not name this PF", "add it, or take the file away: GUIDs are then made up"
+        message = f"the pools of GUIDs in {POOL_FILE} do not name it"
+        return message, "add it, or take the file away: GUIDs are then made up"
     if len(named) > 1:
         found = " and ".join(pool.at for pool in named)
         return f"there are {len(named)} pools of GUIDs for it, by {found}", "leave one of them"

@@ -22,9 +22,7 @@ def problems_of(pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
             )
         )
     if wrong := guid_fault(pf, want.num_vfs, platform.guid_pools):
-        found.append(
-            Problem(object=pf.label, field="linkType", message=wrong[0], hint=wrong[1], reason="UnsupportedSetting")
-        )
+        found.append(Problem(object=pf.label, message=wrong[0], hint=wrong[1], reason="UnsupportedSetting"))
     if want.eswitch_mode is EswitchMode.SWITCHDEV:
         found += _switchdev(pf)
     for index, group in enumerate(want.groups):
