@@ -89,7 +89,7 @@ def test_firmware_that_refuses_is_not_rebooted_for(rig: Any) -> None:
     rig.turns(4)
     assert rig.reboots == 0
     assert "The configuration is rejected" in rig.status.last_sync_error
-    rig.turns(8)
+    rig.turns(10)
     assert (rig.reboots, rig.needed, rig.blocked) == (0, "Idle", ["DrainIneffective"]), "nor kept drained for it"
     rig.start()
     rig.turns(2)
@@ -105,7 +105,7 @@ def test_firmware_that_is_not_prepared_for_a_reboot_is_not_rebooted_for(rig: Any
     card = rig.host.add_card("connectx-6dx")
     card.firmware.unprepared = True
     rig.want(first=24, second=4)
-    rig.turns(12)
+    rig.turns(4)
     assert rig.reboots == 0
     assert "mstflint 4.34.1 and firmware 22." in rig.status.last_sync_error
     assert (rig.needed, rig.vfs(SECOND)) == ("Idle", 4), "the other port goes on, and the node is not kept drained"

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from virtfn.daemon import attempts, reboot, resets
 from virtfn.daemon.afterwards import StepListener, in_vain, is_unrecorded, makes_devices_anew
 from virtfn.daemon.boot import BootKeeper
-from virtfn.daemon.breaker import DRAIN_TRIES, Want, takes_reboot, takes_reset
+from virtfn.daemon.breaker import SETTING_TRIES, Want, takes_reboot, takes_reset
 from virtfn.daemon.decision import Decision, Failure, Memory, Rules, decide, key_of
 from virtfn.daemon.device_plugin_config import FILE, Offer, make_offer, write_offer
 from virtfn.daemon.drift import Hold, is_sure
@@ -299,7 +299,8 @@ class NodeLoop:
             failed = outcome.failed
             self._teller.tell(reason=failed.reason, action="Apply", note=failed.detail, level=EventType.WARNING)
             self._fail(decision, look.request, reason=failed.reason, message=failed.detail)
-            if self._memory.failure is not None and self._memory.failure.count >= DRAIN_TRIES:
+            most = 1 if failed.reason == NotEffective.reason else SETTING_TRIES
+            if self._memory.failure is not None and self._memory.failure.count >= most:
                 wants, at = [want for want in reboots if want.target == failed.step.target], self._clock.now()
                 self._remember(attempts.not_made(self._memory.record, wants, at=whole_time(at), seen=failed.detail))
             look = self._judge(self._see())
