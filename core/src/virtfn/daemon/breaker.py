@@ -19,7 +19,7 @@ from virtfn.model.codec import to_data
 DRAIN_TRIES: Final = 3
 """How often steps are tried under one drain, before it counts as having been in vain."""
 SETTING_TRIES: Final = 6
-"""How often it is tried to set what a reboot is to bring into force: for some minutes, as others may be at work there."""
+"""How often it is tried to set what a reboot is to bring into force: for some minutes, as others may be at work."""
 
 
 class Refusal(StrEnum):
