@@ -1,11 +1,12 @@
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import yaml
 
 from virtfn.host.machine import Machine
-from virtfn.model import EswitchMode, PciAddress
+from virtfn.model import EswitchMode, LinkType, PciAddress
 from virtfn.testing import FakeHost
 
 Virtfn = Callable[..., Any]
@@ -29,6 +30,18 @@ def test_rdma_is_shown_where_there_is_some(virtfn: Virtfn, host: FakeHost) -> No
     host.model.rdma.mode = None
     host.model.tree.remove("sys/module/ib_core")
     assert "RDMA" not in virtfn("discover").out.splitlines()[-1]
+
+
+def test_guids_are_shown_where_there_is_infiniband(virtfn: Virtfn, host: FakeHost) -> None:
+    pf = PciAddress.parse("0000:3b:00.1")
+    Machine(host.kernel).set_num_vfs(pf, 1)
+    assert "GUID" not in virtfn("discover --vfs").out
+    netdev = host.function(pf).netdev
+    assert netdev is not None
+    netdev.link_type = LinkType.IB
+    table = virtfn("discover --vfs").out.partition("\nPF ")[2].splitlines()
+    assert table[0].split()[-2:] == ["RDMA", "GUID"]
+    assert re.fullmatch(r"mlx5_2 +([0-9a-f]{4}:){3}[0-9a-f]{4}", table[1][table[1].index("mlx5_2") :].strip())
 
 
 def test_discover_writes_nothing(virtfn: Virtfn, host: FakeHost) -> None:

@@ -390,8 +390,8 @@ def test_the_vfs_of_one_node_are_told_with_the_pods_that_have_them() -> None:
 
 
 def test_what_only_some_vfs_have_is_a_column_where_one_has_it() -> None:
-    def told(**facts: str) -> list[list[str]]:
-        nic = pf(["v0", "v1"], mode="switchdev")
+    def told(link: str = "ETH", **facts: str) -> list[list[str]]:
+        nic = pf(["v0", "v1"], mode="switchdev", linkType=link)
         nic["Vfs"][0] |= {"representorName": "ens1f0_0"} | facts
         node = node_report(state(interfaces=[nic]), holders={})
         lines = screen(ClusterReport("s", "ns", NOW, (node,), counts={}), vfs=True, width=200).splitlines()
@@ -402,7 +402,8 @@ def test_what_only_some_vfs_have_is_a_column_where_one_has_it() -> None:
     assert plain[0] == ["PF", "VF", "ADDRESS", "DRIVER", "NETDEV", "MTU", "REPRESENTOR", "RESOURCE", "POD"]
     assert plain[1][6:] == ["ens1f0_0", "fast", "-"]
     assert plain[2][6:] == ["-", "fast", "-"]
-    rich = told(vdpaType="vhost", guid="0011:2233:4455:6677")
+    assert told(guid="0011:2233:4455:6677") == plain
+    rich = told("IB", vdpaType="vhost", guid="0011:2233:4455:6677")
     assert rich[0][6:] == ["REPRESENTOR", "VDPA", "GUID", "RESOURCE", "POD"]
     assert rich[1][6:] == ["ens1f0_0", "vhost", "0011:2233:4455:6677", "fast", "-"]
     assert rich[2][6:] == ["-", "-", "-", "fast", "-"]

@@ -10,7 +10,7 @@ from virtfn.cli.context import Context
 from virtfn.cli.exits import Exit
 from virtfn.cli.output import new_table, print_data, print_table
 from virtfn.cli.plan_view import show_problems
-from virtfn.model import Adapter, Inventory, Pf, Vf
+from virtfn.model import Adapter, Inventory, LinkType, Pf, Vf
 from virtfn.model.codec import to_data
 
 
@@ -140,6 +140,9 @@ def _spans(vfs: Iterable[Vf]) -> list[tuple[str, str]]:
 
 
 def _vf_table(context: Context, pfs: Sequence[Pf]) -> None:
+    from virtfn.policy.status import guid_of  # the API's models come with it
+
+    with_guids = any(pf.netdev is not None and pf.netdev.link_type is LinkType.IB for pf in pfs)
     table = new_table(
         "PF",
         "VF",
@@ -153,6 +156,7 @@ def _vf_table(context: Context, pfs: Sequence[Pf]) -> None:
         "REPRESENTOR",
         "VDPA",
         "RDMA",
+        *(("GUID",) if with_guids else ()),
     )
     for pf in pfs:
         for vf in pf.vfs:
@@ -169,5 +173,6 @@ def _vf_table(context: Context, pfs: Sequence[Pf]) -> None:
                 vf.representor or "-",
                 (vf.vdpa.type or vf.vdpa.name) if vf.vdpa else "-",
                 vf.rdma.name if vf.rdma else "-",
+                *((guid_of(vf) or "-",) if with_guids else ()),
             )
     print_table(context, table)

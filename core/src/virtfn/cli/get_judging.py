@@ -194,15 +194,23 @@ def _pf(pf: InterfaceStatus, wanted: InterfaceSpec | None, holders: Mapping[str,
         wanted_eswitch_mode=_wanted_mode(wanted, seen=pf.eswitch_mode),
         externally_managed=wanted.externally_managed if wanted is not None else pf.externally_managed,
         groups=tuple(_group(group, span, pf.vfs) for span, group in groups),
-        vfs=tuple(_vf(vf, groups, holders) for vf in pf.vfs) if holders is not None else (),
+        vfs=tuple(_vf(vf, groups, holders, infiniband=pf.link_type == "IB") for vf in pf.vfs)
+        if holders is not None
+        else (),
     )
 
 
-def _vf(vf: VfStatus, groups: Sequence[tuple[VfRange | None, VfGroupSpec]], holders: Mapping[str, str]) -> VfReport:
+def _vf(
+    vf: VfStatus,
+    groups: Sequence[tuple[VfRange | None, VfGroupSpec]],
+    holders: Mapping[str, str],
+    *,
+    infiniband: bool,
+) -> VfReport:
     resource = next((group.resource_name for span, group in groups if span is not None and vf.vf_id in span), "")
     return VfReport(
         vf.vf_id, vf.pci_address, vf.driver, vf.name, vf.mac, vf.mtu, vf.representor_name, vf.vdpa_type,
-        vf.guid, resource, in_pod=_in_pod(vf), holder=holders.get(vf.pci_address, ""),
+        vf.guid if infiniband else "", resource, in_pod=_in_pod(vf), holder=holders.get(vf.pci_address, ""),
     )  # fmt: skip
 
 

@@ -55,12 +55,12 @@ def _vf(vf: Vf) -> VfStatus:
         Vlan=(settings.vlan or 0) if settings else 0,
         representorName=vf.representor or "",
         vdpaType=(vf.vdpa.type or "") if vf.vdpa else "",
-        guid=_guid(vf),
+        guid=guid_of(vf),
     )
 
 
-def _guid(vf: Vf) -> str:
-    """Of its RDMA device; of an InfiniBand VF without one here, what its PF keeps for it."""
+def guid_of(vf: Vf) -> str:
+    """GUID of its RDMA device; of an InfiniBand VF without one here, what its PF keeps for it; empty: none is known."""
     if vf.rdma is not None:
         return vf.rdma.node_guid or ""
     return kernel_guid(vf.settings.node_guid) if vf.settings else ""
