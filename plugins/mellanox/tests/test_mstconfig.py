@@ -14,7 +14,7 @@ from virtfn.host.machine import Machine
 from virtfn.model import Adapter, Disruption, OutcomeStatus, PciAddress, Platform, Step, StepOutcome
 from virtfn.observing import read_inventory
 from virtfn.testing import FakeHost
-from virtfn_mellanox import facts, perform
+from virtfn_mellanox import facts, known_bad, perform
 
 FIRST = PciAddress.parse("0000:3b:00.0")
 SECOND = PciAddress.parse("0000:3b:00.1")
@@ -209,6 +209,28 @@ def test_a_setting_that_the_card_has_not(machine_with: MachineWith, tool: Any) -
     with pytest.raises(HostError, match="the card's firmware has no setting NUM_OF_VFS"):
         do(machine_with())
     assert tool.next["SRIOV_EN"] == "False(0)"
+
+
+@pytest.mark.parametrize(
+    ("tool", "said", "named"),
+    [
+        ((4, 21, 0), "Please reboot machine to load new configurations.", None),
+        ((4, 34, 1), "Please reboot machine to load new configurations.", None),
+        ((4, 34, 1), "", None),
+        ((4, 34, 1), "Please power cycle machine to load new configurations.", "mstflint 4.34.1"),
+        ((4, 21, 0), "Please power cycle machine to load new configurations.", "mstflint 4.21.0"),
+        ((4, 34, 0), "Skipped reset preparation", "mstflint 4.34.0"),
+        (None, "Please power cycle machine to load new configurations.", "this mstflint"),
+    ],
+)
+def test_what_the_tool_says_has_to_follow(tool: Any, said: str, named: str | None) -> None:
+    bad = known_bad.refusal(tool, (22, 31, 1014), said)
+    assert (bad is None) is (named is None)
+    if bad is not None:
+        why, instead = bad
+        assert why.startswith(f"{named} and firmware 22.31.1014 do not go together")
+        newer = tool is not None and tool >= (4, 32)
+        assert ("#1082" in why, "before 4.32" in instead) == (newer, newer)
 
 
 def test_what_is_set_already_is_left_alone_where_no_reboot_follows(machine_with: MachineWith, tool: Any) -> None:

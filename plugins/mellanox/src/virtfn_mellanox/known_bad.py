@@ -16,6 +16,8 @@ from typing import Final
 from virtfn_mellanox.mstconfig import PACKAGE, Version
 
 ASKS_FOR_MORE_SINCE: Final = (4, 32)
+_NOT_PREPARED: Final = ("power cycle", "skipped reset preparation")
+"""The second from 4.34 on, for a BlueField whose processor goes on through a reboot."""
 _SOURCES: Final = "sriov-network-operator#1082, telco-reference#779"
 
 
@@ -24,7 +26,7 @@ def refusal(tool: Version | None, firmware: Version | None, said: str) -> tuple[
 
     :param said: what the tool said has to follow.
     """
-    if "power cycle" not in said.lower():
+    if not any(words in said.lower() for words in _NOT_PREPARED):
         return None
     names = f"{_named(PACKAGE, tool)} and {_named('firmware', firmware)}"
     why = f"{names} do not go together: what is set does not come into force by a reboot (the tool says: {said}"
