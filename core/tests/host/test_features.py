@@ -18,6 +18,7 @@ from virtfn.host.representors import keeps_name, representors_of
 from virtfn.model import EswitchMode, PciAddress
 from virtfn.model.owned_files import FOREIGN, MARK, digest_of, rules_path
 from virtfn.testing.fakehost import FakeHost
+from virtfn.testing.ground.card import Quirks
 
 PF = PciAddress.parse("0000:3b:00.0")
 RULES = rules_path(PF)
@@ -166,6 +167,20 @@ def test_what_is_in_the_way_of_a_mode(host: FakeHost, machine: Machine) -> None:
     host.fail("set_eswitch_mode *", error=errno.EBUSY, text="mlx5_core: Can't change mode, E-Switch is busy")
     with pytest.raises(DeviceBusy, match="E-Switch is busy; something holds the eswitch"):
         machine.set_eswitch_mode(PF, EswitchMode.SWITCHDEV)
+
+
+def test_a_mode_that_goes_with_the_last_vf_is_set_again(host: FakeHost, machine: Machine) -> None:
+    host.add_card("connectx-5", address="0000:3b:00", up=True, quirks=Quirks(legacy_without_vfs=True))
+    machine.set_num_vfs(PF, 2, probe=False)
+    machine.set_eswitch_mode(PF, EswitchMode.SWITCHDEV)
+    machine.set_num_vfs(PF, 3, probe=False)
+    now = machine.pf(PF)
+    assert (now.eswitch_mode, now.num_vfs) == (EswitchMode.SWITCHDEV, 3)
+    assert all(vf.representor for vf in now.vfs)
+    machine.set_num_vfs(PF, 0)
+    assert machine.pf(PF).eswitch_mode is EswitchMode.LEGACY
+    machine.set_num_vfs(PF, 2)
+    assert machine.pf(PF).eswitch_mode is EswitchMode.LEGACY
 
 
 def test_a_driver_that_lets_go_a_moment_later(host: FakeHost, machine: Machine) -> None:

@@ -271,6 +271,20 @@ def test_externally_managed_pf_is_not_written(pf: Make, vf: MakeVf, plan: Planne
     assert "4 VFs are waited for, 2 are there" in planned.problems[0].message
 
 
+@pytest.mark.parametrize("wanted", [None, *EswitchMode])
+def test_the_mode_of_an_externally_managed_pf_is_waited_for(
+    pf: Make, plan: Planner, wanted: EswitchMode | None
+) -> None:
+    now = switchable(pf, EswitchMode.SWITCHDEV)
+    planned = plan(now, num_vfs=0, externally_managed=True, eswitch_mode=wanted)
+    assert planned.steps == ()
+    told_of = [problem.message for problem in planned.problems]
+    assert told_of == (
+        ["externally managed: legacy mode is waited for, it is in switchdev mode"] if wanted == "legacy" else []
+    )
+    assert planned.errors == ()
+
+
 def release(**baseline: object) -> dict[str, object]:
     values: dict[str, object] = {"num_vfs": 0, "mtu": 1500, "link_up": True, "drivers_autoprobe": True, "release": True}
     return {**values, **baseline}

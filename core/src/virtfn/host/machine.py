@@ -31,7 +31,7 @@ from virtfn.host.rdma_mode import RdmaSwitch
 from virtfn.host.reader import DEVICES, Reader, device_path
 from virtfn.host.refusals import host_error
 from virtfn.host.vdpa_devices import VdpaWriter
-from virtfn.model import DeviceType, PciAddress
+from virtfn.model import DeviceType, EswitchMode, PciAddress
 from virtfn.model.inventory import USERSPACE_DRIVERS, vdpa_name
 from virtfn.model.rdma import RdmaFacts
 
@@ -107,12 +107,19 @@ class Machine(Features):
                 f"{pf}: {count} VFs wanted, the device can make {total} (sriov_totalvfs): ask for at most {total}",
                 field="numVfs",
             )
+        mode = self._eswitch_mode(pf) if existing and count else None
         if existing:
             self._refuse_if_in_use(pf, existing, what=f"cannot change the number of VFs to {count}")
             self._write_num_vfs(pf, 0)
         if count:
             with self._autoprobe(pf, enabled=probe):
                 self._write_num_vfs(pf, count)
+        if mode is not None and self._eswitch_mode(pf) is not mode:
+            # some drivers go back to legacy with the last VF; those of older kernels want VFs before another mode
+            self.set_eswitch_mode(pf, mode)
+
+    def _eswitch_mode(self, pf: PciAddress) -> EswitchMode | None:
+        return self._kernel.devlink.eswitch_mode(("pci", str(pf)))
 
     def _write_num_vfs(self, pf: PciAddress, count: int) -> None:
         what = f"cannot set the number of VFs to {count}"

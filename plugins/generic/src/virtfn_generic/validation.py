@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from virtfn.model import DesiredPf, EswitchMode, LinkType, Pf, Platform, Problem
+from virtfn.model import DesiredPf, EswitchMode, LinkType, Pf, Platform, Problem, Severity
 from virtfn_generic.identity import guid_fault
 
 
@@ -25,6 +25,17 @@ def problems_of(pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
         found.append(Problem(object=pf.label, message=wrong[0], hint=wrong[1], reason="UnsupportedSetting"))
     if want.eswitch_mode is EswitchMode.SWITCHDEV:
         found += _switchdev(pf)
+    if want.externally_managed and want.eswitch_mode not in (None, pf.eswitch_mode) and pf.eswitch_mode is not None:
+        found.append(
+            Problem(
+                object=pf.label,
+                field="eSwitchMode",
+                message=f"externally managed: {want.eswitch_mode} mode is waited for, it is in {pf.eswitch_mode} mode",
+                hint="whoever manages the PF has to change it",
+                reason="UnsupportedEswitchMode",
+                severity=Severity.WARNING,
+            )
+        )
     for index, group in enumerate(want.groups):
         if group.mtu is not None and not want.externally_managed:
             found += _mtu(pf, group.mtu, f"vfGroups[{index}].mtu")

@@ -32,6 +32,8 @@ class Quirks:
     """ixgbe: the number of traffic classes in use takes VFs away."""
     no_rdma: bool = False
     """The driver makes no RDMA devices: switched off, as by devlink's `enable_rdma`."""
+    legacy_without_vfs: bool = False
+    """The eswitch goes back to legacy mode when its last VF goes: netdevsim, and mlx5 of older kernels."""
     safe_mode: bool = False
     """ice: the package was not loaded."""
     link_partner: bool = True

@@ -36,6 +36,8 @@ class SwitchdevDriver(NicDriver):
         """Representors come before the VFs and go with them."""
         if count == 0:
             self.remove_representors(pf)
+            if pf.card.quirks.legacy_without_vfs:
+                self.change_mode(pf, EswitchMode.LEGACY)
         made = yield from super().configure_sriov(pf, count)
         self.add_representors(pf)
         return made
