@@ -38,11 +38,6 @@ def device_path(address: PciAddress, name: str = "") -> str:
     return f"{DEVICES}/{address}/{name}" if name else f"{DEVICES}/{address}"
 
 
-def _lists(listed: str, module: str) -> bool:
-    """Whether a file of modules (`kernel/drivers/vfio/pci/vfio-pci.ko.xz: ...`) has one, given with `_` for `-`."""
-    return re.search(rf"(^|/){re.escape(module).replace('_', '[-_]')}\.ko", listed, re.MULTILINE) is not None
-
-
 class Reader:
     """`virtfn.host.api.HostReader` on a `Kernel`, and the inventory of PCI functions."""
 
@@ -67,7 +62,7 @@ class Reader:
     def module_loaded(self, name: str) -> bool:
         """See `HostReader`."""
         plain = name.replace("-", "_")
-        return self._kernel.files.exists(f"sys/module/{plain}") or _lists(self._module_list("builtin"), plain)
+        return self._kernel.files.exists(f"sys/module/{plain}") or f"/{plain}.ko" in self._module_list("builtin")
 
     def missing_modules(self, names: Iterable[str]) -> frozenset[str]:
         """Those that are not loaded and that this kernel does not have; none where its list of modules is not there."""
@@ -75,11 +70,12 @@ class Reader:
         if not unloaded or not (listed := self._module_list("dep")):
             return frozenset()
         listed += self._module_list("builtin")
-        return frozenset(name for name in unloaded if not _lists(listed, name))
+        return frozenset(name for name in unloaded if f"/{name}.ko" not in listed)
 
     def _module_list(self, kind: str) -> str:
+        """Paths of modules, like `kernel/drivers/vfio/pci/vfio_pci.ko.xz`: with `_` for `-`."""
         release = self.read_text("proc/sys/kernel/osrelease") or ""
-        return self.read_text(f"lib/modules/{release}/modules.{kind}") or ""
+        return (self.read_text(f"lib/modules/{release}/modules.{kind}") or "").replace("-", "_")
 
     def devlink_info(self, address: PciAddress) -> DevlinkInfo | None:
         """See `HostReader`."""
