@@ -420,6 +420,7 @@ def test_where_the_kernel_sets_the_number_no_tool_is_needed(ground: Any, newer_k
     )
     assert (outcome.failed, plan.errors) == (None, ())
     assert newer_kernel.firmware.ports_next[0] == PortVfs(enabled=True, total=24)
+    assert "not prepared for the reboot: 0000:3b:00.0: mstconfig: not installed" in outcome.steps[0].detail
     again = ground.plan(wanted)
     assert again.steps[0].args == step.args
     assert "set already" in again.steps[0].why
@@ -446,6 +447,7 @@ def test_a_port_that_is_set_by_devlink_takes_nothing_from_the_other(ground: Any)
     assert [step.target for step in firmware(plan)] == [str(FIRST)]
     assert outcome.failed is None
     assert card.firmware.ports_next == {0: PortVfs(enabled=True, total=24), 1: PortVfs(enabled=True, total=16)}
+    assert "Please reboot machine" in outcome.steps[0].detail, "the tool prepares the firmware for it"
     ground.host.reboot()
     plan, outcome = ground.apply(*wanted)
     assert (firmware(plan), outcome.failed) == ([], None)

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from virtfn.errors import CommandFailed, ContractViolation, KernelRefused, NotEffective
+from virtfn.errors import CommandFailed, ContractViolation, KernelRefused, LockdownActive, NotEffective
 from virtfn.host.api import CommandResult, Host, ParamMode
 from virtfn.model import Adapter, Disruption, OutcomeStatus, PciAddress, Step, StepOutcome
 from virtfn_mellanox.changes import AWAIT_POWER_CYCLE, DEVLINK, RESET_CARD, SET_NVCONFIG, SETTINGS
@@ -71,6 +71,11 @@ def _set_by_devlink(
             return _set(function, settings, adapter, host, reboot=reboot)
         except CommandFailed as error:
             raise CommandFailed(f"{refused}, and {error}", device=str(function)) from error
+    if reboot:
+        try:  # the kernel only writes: the tool, if there is one, asks the firmware to reset itself at the reboot
+            return _set(function, {SRIOV: True}, adapter, host, reboot=True)
+        except (CommandFailed, LockdownActive) as error:
+            return f"in force after the next reset (the firmware is not prepared for the reboot: {error})"
     return "in force after the next reset"
 
 
