@@ -53,6 +53,7 @@ def machine(modprobe: Callable[..., None]) -> Iterator[Machine]:
     before = made.platform().rdma
     assert before == RdmaFacts(), "no RDMA at all, and to look did not load it"
     assert not PARAMETER.exists()
+    assert made.missing_modules(["rdma_rxe", "vfio_pci", "no_such_module"]) == {"no_such_module"}
     modprobe("rdma_rxe")
     yield made
     subprocess.run(["ip", "netns", "delete", SPACE], capture_output=True, timeout=60, check=False)
