@@ -184,6 +184,14 @@ def test_a_cluster_in_sync_fits_in_a_few_lines() -> None:
     )
 
 
+def test_what_a_node_in_sync_warns_of_is_told() -> None:
+    warning = "Open vSwitch: hw-offload was switched on, and the ovs-vswitchd that runs was started before"
+    ready = condition("Ready", "True", "InSync", f"1 PF as wanted; {warning}; and 2 more")
+    told = screen(cluster(state("n1", "Succeeded", ready, interfaces=[pf(["v0"])])), width=160)
+    assert f"  warning: {warning}; and 2 more" in told.splitlines()
+    assert "warning" not in screen(cluster(state("n1", "Succeeded", READY, interfaces=[pf(["v0"])])))
+
+
 def test_a_node_that_waits_is_told_with_plan_and_reason() -> None:
     thing = state(
         *("n2", "InProgress", condition("Ready", "False", "DrainRequired", "waits for a drain"), WAITS),

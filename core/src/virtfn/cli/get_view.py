@@ -210,6 +210,9 @@ def _details(node: NodeReport, report: ClusterReport, *, said: str, width: int, 
     elif node.rdma_mode and whole:
         add(f"RDMA: {node.rdma_mode} mode")
     if node.standing is Standing.IN_SYNC:
+        ready = node.condition("Ready")
+        if ready is not None and (warned := ready.message.partition("; ")[2]):  # after `1 PF as wanted`
+            add(f"warning: {warned}", style="yellow")
         return lines
     for condition in node.conditions:
         if not condition.is_trouble or _told(condition) == said:
