@@ -23,6 +23,7 @@ PF = PciAddress.parse(OFF)
 GROUP = VfGroup(VfRange(0, 1), "roce", is_rdma=True)
 WANTED = DesiredPf(PF, 2, groups=(GROUP,))
 SWITCHDEV = replace(WANTED, eswitch_mode=EswitchMode.SWITCHDEV)
+MORE = replace(SWITCHDEV, num_vfs=3, groups=(replace(GROUP, vf_range=VfRange(0, 2)),))
 PLAIN = DesiredPf(PF, 2, groups=(replace(GROUP, is_rdma=False),))
 
 
@@ -111,7 +112,7 @@ def test_vfs_go_before_and_the_plan_says_so(ground: Any, pf: Callable[[], Pf]) -
     ground.apply(replace(PLAIN, eswitch_mode=EswitchMode.SWITCHDEV, mtu=9000))
     was = pf()
     assert was.netdev is not None
-    plan, done = ground.apply(SWITCHDEV)
+    plan, done = ground.apply(MORE)
     assert (plan.problems, done.failed) == ((), None)
     ops = [step.op for step in plan.steps]
     order = [
@@ -131,9 +132,25 @@ def test_vfs_go_before_and_the_plan_says_so(ground: Any, pf: Callable[[], Pf]) -
     assert now.netdev.ifindex != was.netdev.ifindex, "another netdev"
     assert (now.netdev.name, now.netdev.mtu, now.netdev.up) == (was.netdev.name, 9000, True)
     assert (now.eswitch_mode, now.netdev.tc_offload) == (EswitchMode.SWITCHDEV, True)
-    assert [vf.representor for vf in now.vfs] == ["ens1f0_0", "ens1f0_1"]
+    assert [vf.representor for vf in now.vfs] == ["ens1f0_0", "ens1f0_1", "ens1f0_2"]
     assert in_force(ground)
-    assert ground.plan(SWITCHDEV).steps == ()
+    assert ground.plan(MORE).steps == ()
+
+
+def test_nobody_is_disturbed_where_vfs_have_it_themselves(ground: Any, pf: Callable[[], Pf]) -> None:
+    ground.apply(PLAIN)
+    plan = ground.plan(WANTED)
+    assert plan.affects == ()
+    assert not any(step.op.startswith(("devlink.", "sriov.")) for step in plan.steps)
+    (told,) = plan.problems
+    assert (told.severity, "made anew" in told.message) == (Severity.WARNING, True)
+    ground.apply(WANTED)
+    assert not in_force(ground)
+    assert ground.plan(WANTED).steps == ()
+    ground.apply(replace(WANTED, num_vfs=0, groups=()))
+    ground.apply(WANTED)
+    assert in_force(ground)
+    assert pf().num_vfs == 2
 
 
 def test_a_netdev_that_comes_late_is_waited_for(ground: Any) -> None:
@@ -150,7 +167,7 @@ def test_a_link_that_was_down_and_offload_that_was_on_are_so_again(ground: Any, 
     assert (seen.netdev.up, seen.netdev.tc_offload, in_force(ground)) == (False, True, True)
 
 
-@pytest.mark.parametrize(("want", "giving_back"), [(SWITCHDEV, False), (WANTED, True)])
+@pytest.mark.parametrize(("want", "giving_back"), [(MORE, False), (replace(MORE, eswitch_mode=None), True)])
 def test_however_it_is_cut_off_it_comes_into_force(ground: Any, card: Card, want: DesiredPf, giving_back: bool) -> None:
     """The kernel shows what was set as if it were in force, so this is what the journal has to know."""
     ground.apply(replace(PLAIN, eswitch_mode=want.eswitch_mode))
@@ -208,7 +225,7 @@ def test_firmware_that_has_it_off(ground: Any) -> None:
     assert ground.plan(PLAIN).errors == ()
     blind = replace(firmware, tool="")
     ground.host.add_card(replace(profile, firmware=blind), address="0000:5e:00.0", up=True)
-    ground.machine.set_num_vfs(PciAddress.parse("0000:5e:00.0"), 2)
+    ground.machine.set_num_vfs(PciAddress.parse("0000:5e:00.0"), 3)
     ground.host.fail("run mstconfig", error=2)
     ground.restart()
     want = replace(WANTED, address=PciAddress.parse("0000:5e:00.0"))
@@ -219,7 +236,7 @@ def test_firmware_that_has_it_off(ground: Any) -> None:
     known = ground.observe()
     other = known.inventory.pf(want.address)
     assert other is not None
-    assert other.num_vfs == 2
+    assert other.num_vfs == 3
     assert not known.records[want.address].reload, "nothing is owed for what was refused"
 
 

@@ -24,7 +24,7 @@ from virtfn_mellanox.facts import facts_of
 from virtfn_mellanox.functions import plan_pf, problems_of
 from virtfn_mellanox.lag import bonds_of, lag_problems
 from virtfn_mellanox.perform import perform_step
-from virtfn_mellanox.roce import roce_problems, users_of
+from virtfn_mellanox.roce import roce_facts, roce_problems
 from virtfn_mellanox.tables import DEVICES, VENDOR, VF_DEVICES
 
 
@@ -50,7 +50,7 @@ class MellanoxPlugin(Plugin):
     @hookimpl
     def observe(self, adapter: Adapter, host: HostReader, platform: Platform) -> Mapping[str, Any]:
         """See `virtfn_mellanox.facts`; and what `virtfn_mellanox.lag` and `virtfn_mellanox.roce` have to know."""
-        return {**facts_of(adapter, host, platform), **bonds_of(adapter, host), **users_of(adapter, host)}
+        return {**facts_of(adapter, host, platform), **bonds_of(adapter, host), **roce_facts(adapter, host)}
 
     @hookimpl
     def plan_firmware(self, adapter: Adapter, desired: DesiredAdapter, platform: Platform) -> Sequence[Step]:

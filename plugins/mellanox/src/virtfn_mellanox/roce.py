@@ -3,7 +3,8 @@
 Sources: Linux drivers/net/ethernet/mellanox/mlx5/core (devlink.c, main.c), net/devlink, and the kernel's page on mlx5.
 
 * devlink's `enable_roce` is on unless somebody switched it off. Off, the function still has an RDMA device, which does
-  nothing but raw Ethernet: the parameter is what tells, not the device. Each VF has a parameter of its own, on too.
+  nothing but raw Ethernet: the parameter is what tells, not the device. Each VF has a parameter of its own, on too: so
+  nobody who has a VF is disturbed for the PF's, which waits for VFs to be made anew.
 * What is set takes effect when the driver takes the device anew (`devlink dev reload`), and until then the kernel shows
   it as if it had. That a reload is owed is therefore known from the journal only.
 * A reload leaves the eswitch in legacy mode and makes another netdev, down and with an MTU of 1500. It is refused to
@@ -31,8 +32,11 @@ from virtfn.model import (
     Problem,
     Severity,
     Step,
+    VfGroup,
+    functions,
     steps,
 )
+from virtfn.model.steps import creates_vfs
 from virtfn_mellanox.facts import ROCE_CONTROL, Known
 from virtfn_mellanox.tables import ROCE
 
@@ -42,7 +46,7 @@ _OPEN_VSWITCH = ("ovs-system ", "ovs-netdev ")
 """What stands above a port of Open vSwitch, which takes it back by its name when it comes again."""
 
 
-def users_of(adapter: Adapter, host: HostReader) -> Mapping[str, Any]:
+def roce_facts(adapter: Adapter, host: HostReader) -> Mapping[str, Any]:
     """As a fact, what of this host would go with the netdev of a PF that may have to be reloaded; empty: nothing."""
     found: dict[str, list[str]] = {}
     for pf in adapter.pfs:
@@ -55,7 +59,9 @@ def users_of(adapter: Adapter, host: HostReader) -> Mapping[str, Any]:
 def plan_reload(adapter: Adapter, pf: Pf, want: DesiredPf) -> list[Step]:
     """From the PF as it is to the PF as `reloaded` has it; nothing where RoCE is as it should be, or must be left."""
     value, now = _wanted(pf, want), pf.params.get(ROCE)
-    if value is None or (value == now and not want.reload) or _hindrance(adapter, pf, want, value=value) is not None:
+    if value is None or (value == now and not want.reload) or _waits(adapter, pf, want):
+        return []
+    if _hindrance(adapter, pf, want, value=value) is not None:
         return []
     found: list[Step] = []
     word = "on" if value else "off"
@@ -94,11 +100,26 @@ def _wanted(pf: Pf, want: DesiredPf) -> bool | None:
     return True if _first_rdma(want) is not None else None
 
 
+def _off_in_firmware(adapter: Adapter) -> bool:
+    """For the whole card, as far as it is known."""
+    control = Known.of(adapter).settings.get(ROCE_CONTROL)
+    return control is not None and control.current == _OFF
+
+
+def _waits(adapter: Adapter, pf: Pf, want: DesiredPf) -> bool:
+    """Whether the VFs stay as they are, which have RoCE themselves."""
+    if want.release or want.reload or want.externally_managed or not pf.vfs or _off_in_firmware(adapter):
+        return False
+    return not creates_vfs(functions.plan_vfs_before_mode(pf, want), pf)
+
+
+def _is_rdma(group: VfGroup) -> bool:
+    return group.is_rdma and group.device_type is DeviceType.NETDEVICE
+
+
 def _first_rdma(want: DesiredPf) -> int | None:
     """Place of the first group whose VFs are to have RDMA devices on this host."""
-    wanted = (
-        place for place, group in enumerate(want.groups) if group.is_rdma and group.device_type is DeviceType.NETDEVICE
-    )
+    wanted = (place for place, group in enumerate(want.groups) if _is_rdma(group))
     return next(wanted, None)
 
 
@@ -110,8 +131,7 @@ def _hindrance(adapter: Adapter, pf: Pf, want: DesiredPf, *, value: bool) -> tup
     )
     if want.externally_managed:
         return "the PF is managed by somebody else", f"whoever manages it has to run {by_hand}, or leave isRdma out"
-    control = Known.of(adapter).settings.get(ROCE_CONTROL)
-    if value and control is not None and control.current == _OFF:
+    if value and _off_in_firmware(adapter):
         set_on = f"`mstconfig -d {pf.address} set {ROCE_CONTROL}=ROCE_ENABLE` and a reboot"
         return f"the firmware has it off ({ROCE_CONTROL} {_OFF})", f"it takes {set_on}"
     if pf.netdev is not None and pf.netdev.bond is not None:
@@ -144,6 +164,10 @@ def roce_problems(adapter: Adapter, pf: Pf, want: DesiredPf, platform: Platform)
         return ()
     field = f"vfGroups[{place}].isRdma"
     if pf.params.get(ROCE) is False or want.reload:
+        if _waits(adapter, pf, want):
+            message = "RoCE is off on the PF, and is switched on when its VFs, which have it themselves, are made anew"
+            hint = "to have it now, take numVfs to 0 and back when its VFs are free"
+            return (_problem(pf, field, message, hint, severity=Severity.WARNING),)
         found = _hindrance(adapter, pf, want, value=True)
         return () if found is None else (_problem(pf, field, f"RDMA wanted, and RoCE is off: {found[0]}", found[1]),)
     if pf.rdma is not None or adapter.rdma_module not in platform.modules:
