@@ -94,9 +94,11 @@ def test_where_no_pod_runs_it_changes_at_once(rig: Rig, boots: Boots) -> None:
     assert (rig.judged.reason, rig.status.system.rdma_mode) == ("InSync", "exclusive")
 
 
-def test_a_namespace_that_nothing_shows_is_known_by_the_kernels_refusal(rig: Rig, boots: Boots) -> None:
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EPERM, errno.EOPNOTSUPP])
+def test_what_the_kernel_refuses_and_nothing_explains_is_left_to_the_boot(rig: Rig, boots: Boots, code: int) -> None:
+    """By `EBUSY` a network namespace is known that nothing else shows."""
     rig.host.remove_namespaces()
-    refused = rig.host.fail("set_netns_mode rdma", error=errno.EBUSY)
+    refused = rig.host.fail("set_netns_mode rdma", error=code)
     want(rig, "exclusive", rig.interface())
     rig.turns(60)
     assert refused.hits == 1
