@@ -10,6 +10,7 @@ import pytest
 from virtfn.host.api import CommandResult
 from virtfn.host.command import HostCommands
 from virtfn.model import DesiredPf, DesiredState, Disruption, LinkType, PciAddress
+from virtfn.testing.ground.card import Quirks
 from virtfn.testing.profiles import load_profile
 
 FIRST, SECOND = PciAddress.parse("0000:3b:00.0"), PciAddress.parse("0000:3b:00.1")
@@ -192,6 +193,24 @@ def test_what_has_come_to_stand_on_a_port_since_is_seen(ground: Any) -> None:
     assert resets(ground.host) == []
 
 
+@pytest.mark.parametrize("profile", ["connectx-5", "bluefield-2"])
+def test_a_card_that_somebody_has_reset_takes_a_reboot_for_the_kernel_to_see_it(ground: Any, profile: str) -> None:
+    """PCI was not enumerated anew: neither is it the firmware's doing then nor that of the BIOS."""
+    ground.firmware_reset = False
+    ground.restart()
+    card = ground.host.add_card(profile, quirks=Quirks(hotplug=False))
+    card.firmware.next["NUM_OF_VFS"] = 32
+    ground.host.reset_card(card)
+    wanted = DesiredPf(FIRST, 20), DesiredPf(SECOND, 2)
+    plan, outcome = ground.apply(*wanted)
+    (step,) = (step for step in plan.steps if step.target == str(FIRST))
+    assert (step.op, step.disruption, outcome.failed) == ("mellanox.await_reboot", Disruption.REBOOT, None)
+    assert (plan.errors, ground.observe().inventory.pf(SECOND).num_vfs) == ((), 2)
+    ground.host.reboot()
+    assert ground.apply(*wanted)[1].failed is None
+    assert ground.observe().inventory.pf(FIRST).num_vfs == 20
+
+
 # --- with programs on the PATH ----------------------------------------------------------------------------------------
 
 
@@ -206,7 +225,8 @@ def node_with_programs(ground: Any, tool: Any) -> Any:
 
 def test_a_program_that_resets(node_with_programs: Any, tool: Any) -> None:
     plan, outcome = node_with_programs.apply(DesiredPf(FIRST, 16))
-    assert (ops(plan)[-1], outcome.steps[-1].detail) == (RESET, "the card was reset")
+    assert (ops(plan)[-1], outcome.failed) == (RESET, None)
+    assert "the card was reset, and the kernel still lets" in outcome.steps[-1].detail
     assert tool.resets == [f"-d {FIRST} --skip_driver -l 3 -y reset"]
 
 
@@ -352,6 +372,46 @@ def test_a_daemon_that_ends_in_the_middle_of_a_reset_does_not_try_it_again(rig: 
     assert (rig.reboots, len(resets(rig.host)), rig.vfs(str(FIRST))) == (1, 1, 16)
 
 
+def test_a_kernel_that_does_not_read_the_card_anew_takes_the_reboot(rig: Any) -> None:
+    rig.host.add_card("connectx-5", quirks=Quirks(hotplug=False))
+    rig.want(first=16, second=4)
+    rig.turns(8)
+    assert (rig.reboots, len(resets(rig.host)), numbers(rig, FIRST, SECOND)) == (1, 1, [16, 4])
+    assert (rig.status.sync_status, rig.status.attempts) == ("Succeeded", ())
+    (told,) = (note for reason, note in rig.events if reason == "ResetInVain")
+    assert f"the kernel still lets {FIRST} have 8 VFs, not 16" in told
+
+
+def test_bluefield_2_takes_a_reset_and_then_a_reboot_where_the_kernel_does_not_read_it_anew(rig: Any) -> None:
+    """Neither helps it alone, and neither is made a second time."""
+    card = rig.host.add_card("bluefield-2", quirks=Quirks(hotplug=False))
+    rig.want(first=20)
+    rig.turns(8)
+    assert (rig.reboots, len(resets(rig.host)), rig.vfs(str(FIRST)), rig.blocked) == (1, 1, 20, [])
+    (told,) = (note for reason, note in rig.events if reason == "RebootNode")
+    assert "the firmware has NUM_OF_VFS 20 in force, and the kernel has read 16 before" in told
+    card.sriov = False  # in the BIOS
+    rig.want(first=24)
+    rig.turns(8)
+    assert (rig.reboots, len(resets(rig.host)), rig.needed) == (2, 2, "Idle")
+    assert "not the firmware's doing" in rig.status.last_sync_error
+
+
+def test_a_card_that_is_lost_by_a_reset_takes_the_reboot(rig: Any) -> None:
+    rig.host.add_card("bluefield-2")
+
+    def falls_off_the_bus(argv: tuple[str, ...]) -> CommandResult:
+        result: CommandResult = rig.host.reset_tool(argv)
+        if argv[-1] == "reset":
+            rig.host.unplug("0000:3b:00.0")
+        return result
+
+    rig.host.install("mstfwreset", falls_off_the_bus)
+    rig.want(first=20)
+    rig.turns(3)
+    assert rig.reboots == 1
+
+
 def test_a_policy_that_goes_away_during_the_reset_takes_no_reboot(rig: Any) -> None:
     rig.host.add_card("connectx-5")
 
@@ -406,3 +466,32 @@ def test_a_link_type_comes_into_force_by_a_reset_too(ground: Any) -> None:
     _, outcome = ground.apply(wanted)
     assert outcome.steps[-1].detail == "the card was reset"
     assert ground.observe().inventory.pf(FIRST).netdev.link_type is LinkType.IB
+
+
+@pytest.mark.parametrize("helps", [True, False])
+@pytest.mark.parametrize("number", [1, 4, 7, 9, 12])
+def test_wherever_a_daemon_ends_there_is_one_reset_at_most_and_one_reboot(rig: Any, number: int, helps: bool) -> None:
+    rig.host.add_card("connectx-5", quirks=Quirks(hotplug=helps))
+    rig.want(first=2, second=2)
+    rig.turns(4)
+    left = number
+
+    def ends(call: Any) -> bool:
+        nonlocal left
+        if call.kind in ("run", "write"):
+            left -= 1
+            if left == -1:
+                raise KeyboardInterrupt
+        return False
+
+    rig.host.fail(ends, hang=True)
+    rig.want(first=12, second=2)
+    with pytest.raises(KeyboardInterrupt):
+        rig.turns(12)
+    if rig.reboots:
+        rig.host.reboot()
+    rig.start()
+    rig.turns(8)
+    assert len(resets(rig.host)) <= 1
+    assert rig.reboots <= 1
+    assert (numbers(rig, FIRST, SECOND), rig.needed, rig.status.attempts) == ([12, 2], "Idle", ())

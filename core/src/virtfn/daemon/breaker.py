@@ -128,10 +128,11 @@ def judge(want: Want, attempts: Iterable[Attempt], *, boot_id: str) -> Blocked |
     times = "once" if made.count == 1 else f"{made.count} times"
     advice = f"want something else, or give the annotation virtfn.io/retry a new value (made {made.at})"
     if want.kind is AttemptKind.REBOOT and made.count and (made.seen or made.boot_id != boot_id):
-        message = f"{want.target}: the node was rebooted {times}, and {_seen(want, made)}: {advice}"
+        message = made.seen or f"the node was rebooted {times}, and it is still so: {want.cause}"
+        message = f"{want.target}: {message}: {advice}"
         return Blocked(want.target, Refusal.REBOOT_INEFFECTIVE, message)
     if made.seen and (want.kind is AttemptKind.DRAIN or (want.kind is AttemptKind.REBOOT and not made.count)):
-        message = f"{want.target}: the node was drained for it, and {_seen(want, made)}: {advice}"
+        message = f"{want.target}: the node was drained for it, and {made.seen}: {advice}"
         return Blocked(want.target, Refusal.DRAIN_INEFFECTIVE, message)
     return None
 
@@ -151,7 +152,3 @@ def without(desired: DesiredState, targets: Iterable[str]) -> tuple[PciAddress, 
     """The PFs that belong to blocked devices."""
     blocked = set(targets)
     return tuple(pf.address for pf in desired.pfs if blocked & {str(pf.address), pf.address.slot})
-
-
-def _seen(want: Want, made: Attempt) -> str:
-    return made.seen or f"it is still so: {want.cause}"

@@ -308,14 +308,14 @@ class NodeLoop:
             return Turn(self._pause(look), look, outcome)
         if cards:
             look = self._judge(self._see())
-            reboots = resets.still_needed(reboots, look.decision, look.observation.inventory)
+            reboots = resets.still_needed([*reboots, *cards], look.decision, look.observation.inventory)
             if not reboots:
                 self._publish(look.report)
                 return Turn(self._pause(look), look, outcome)
             self._publish(replace(look.report, rebooting=True))
         record = self._memory.record
         self._remember(attempts.begun(record, attempts.unmade(record, reboots), at=whole_time(self._clock.now())))
-        causes = "; ".join(want.cause for want in reboots)
+        causes = "; ".join(dict.fromkeys(resets.cause_of(want, record) for want in reboots))
         self._teller.tell(reason="RebootNode", action="Reboot", note=f"the node is rebooted: {causes}")
         if refused := self._ask_for_reboot():
             self._remember(attempts.gave_up(self._memory.record, reboots, seen=refused))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from virtfn.daemon import attempts
-from virtfn.daemon.breaker import Want, card_of, takes_reboot, takes_reset
+from virtfn.daemon.breaker import Want, attempt_for, card_of, takes_reboot, takes_reset
 from virtfn.daemon.decision import Decision, has_error
 from virtfn.daemon.record import AttemptKind, NodeRecord
 from virtfn.model import Inventory, Outcome, OutcomeStatus, PciAddress, Plan
@@ -75,18 +75,26 @@ def in_vain(resets: Iterable[Want], outcome: Outcome, held: Mapping[str, str]) -
     return found
 
 
-def still_needed(reboots: Sequence[Want], after: Decision | None, inventory: Inventory) -> list[Want]:
-    """The reboots that the resets have not spared. A PF that is lost, or cannot be judged any more, needs its own.
+def cause_of(want: Want, record: NodeRecord) -> str:
+    """What a reboot is made for, for people."""
+    made = attempt_for(want, record.attempts) if want.kind is AttemptKind.RESET else None
+    return made.seen if made is not None and made.seen else want.cause
 
+
+def still_needed(wants: Sequence[Want], after: Decision | None, inventory: Inventory) -> list[Want]:
+    """What of it takes a reboot after the resets: what they have not spared, and PFs that are lost by them or cannot be
+    judged any more, for which a reboot is the way out.
+
+    :param wants: the reboots, and the resets.
     :param after: what was decided after the resets; None: nothing is wanted any more.
     """
     if after is None:
         return []
     left = {(want.target, want.key) for want in after.wants}
-    wanted = {pf.address for pf in after.desired.pfs}
+    present = {pf.address for pf in inventory.pfs()}
 
     def lost(want: Want) -> bool:
-        about = [address for address in wanted if want.target in (str(address), address.slot)]
-        return any(inventory.pf(address) is None or has_error(address, after.problems) for address in about)
+        about = [address for address in present if want.target in (str(address), address.slot)]
+        return not about or any(has_error(address, after.problems) for address in about)
 
-    return [want for want in reboots if (want.target, want.key) in left or lost(want)]
+    return [want for want in wants if (want.target, want.key) in left or lost(want)]

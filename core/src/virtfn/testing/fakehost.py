@@ -245,8 +245,10 @@ class FakeHost:
         for function in card.functions:
             self.model.remove(function)
         card.functions.clear()
-        card.firmware.apply()
+        if card.quirks.hotplug:
+            card.firmware.apply()
         self.model.power_up(card)
+        card.firmware.apply()
         self.model.operations.wake()
 
     # --- somebody else on the machine ---------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ from virtfn_mellanox.tables import DEVICES, MAX_VFS
 
 SET_NVCONFIG: Final = "mellanox.set_nvconfig"
 AWAIT_POWER_CYCLE: Final = "mellanox.await_power_cycle"
+AWAIT_REBOOT: Final = "mellanox.await_reboot"
 RESET_CARD: Final = "mellanox.reset_card"
 
 SETTINGS: Final = "settings"
@@ -99,7 +100,7 @@ class _Case:
                     self._change(pf, want)
         if not self._steps:
             self._keep()
-        elif self._no_reset == "" and all(step.disruption >= Disruption.REBOOT for step in self._steps):
+        elif self._no_reset == "" and all(_waits_for_reset(step) for step in self._steps):
             self._reset()
         return Judgement(tuple(self._steps), tuple(self._problems))
 
@@ -120,7 +121,9 @@ class _Case:
         settings: dict[str, Value] = {}
         devlink: Mapping[str, Value] = {}
         whys: list[str] = []
-        if want.num_vfs > (pf.total_vfs or 0) and self._known.looked:
+        if want.num_vfs > (pf.total_vfs or 0) and self._is_unread(pf, want):
+            self._await_reboot(pf, want)
+        elif want.num_vfs > (pf.total_vfs or 0) and self._known.looked:
             number = self._number(pf, want)
             if number is None:
                 return
@@ -176,14 +179,30 @@ class _Case:
                 "its firmware keeps a number for each PF (PF_NUM_OF_VF_VALID), which virtfn does not write",
                 "set PF_NUM_OF_VF of each PF with mstconfig, or PF_NUM_OF_VF_VALID=0",
             )
-        number, enabled = self._current(NUM_OF_VFS), self._current(SRIOV)
-        heard = enabled is not False and self._current(PER_PF) is not True
-        if heard and isinstance(number, int) and number >= want.num_vfs:
+        if self._in_force() >= want.num_vfs:
             return _Obstacle(
-                f"that is not the firmware's doing: NUM_OF_VFS {number} is in force",
-                "switch SR-IOV and Above 4G Decoding on in the BIOS; in a VM no VFs can be made",
+                f"that is not the firmware's doing: NUM_OF_VFS {self._in_force()} is in force",
+                "switch SR-IOV and Above 4G Decoding on in the BIOS; in a VM no VFs can be made; after a reset of the"
+                " card reboot the node",
             )
         return None
+
+    def _in_force(self) -> int:
+        """How many VFs the firmware allows each PF now."""
+        heard = self._current(SRIOV) is not False and self._current(PER_PF) is not True
+        return _int(self._current(NUM_OF_VFS)) if heard else 0
+
+    def _is_unread(self, pf: Pf, want: DesiredPf) -> bool:
+        """Whether the firmware allows enough, and the kernel has read another number: before the card was reset."""
+        known = pf.total_vfs is not None and str(pf.address) not in self._known.devlink
+        return known and self._in_force() >= want.num_vfs and self._obstacle() is None
+
+    def _await_reboot(self, pf: Pf, want: DesiredPf) -> None:
+        lead, has = f"{want.num_vfs} VFs wanted", f"the firmware has NUM_OF_VFS {self._in_force()} in force"
+        message = f"{lead}, and the card allows {pf.total_vfs}: {has}, which the kernel reads at the next boot"
+        self._warn(pf, _NUMBER, message, "", reason=IN_FIRMWARE)
+        why = f"{lead}, {has}, and the kernel has read {pf.total_vfs} before"
+        self._steps.append(Step(AWAIT_REBOOT, str(pf.address), why, disruption=Disruption.REBOOT))
 
     def _read_only(self, *names: str) -> _Obstacle | None:
         """What this host may only read."""
@@ -357,6 +376,11 @@ class _Case:
 
     def _error(self, pf: Pf, field: str, message: str, hint: str, *, reason: str = UnsupportedSetting.reason) -> None:
         self._problems.append(Problem(pf.label, message, reason, field=field, hint=hint))
+
+
+def _waits_for_reset(step: Step) -> bool:
+    """Whether what it takes is set by then, and a reset may bring it into force."""
+    return step.disruption >= Disruption.REBOOT and step.op != AWAIT_REBOOT
 
 
 def _args(settings: Mapping[str, Value], devlink: Mapping[str, Value]) -> dict[str, Any]:

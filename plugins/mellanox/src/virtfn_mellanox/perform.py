@@ -13,7 +13,7 @@ from typing import Final
 from virtfn.errors import CommandFailed, ContractViolation, KernelRefused, LockdownActive, NotEffective
 from virtfn.host.api import CommandResult, Host, ParamMode
 from virtfn.model import Adapter, Disruption, OutcomeStatus, PciAddress, Step, StepOutcome
-from virtfn_mellanox.changes import AWAIT_POWER_CYCLE, DEVLINK, RESET_CARD, SET_NVCONFIG, SETTINGS
+from virtfn_mellanox.changes import AWAIT_POWER_CYCLE, AWAIT_REBOOT, DEVLINK, RESET_CARD, SET_NVCONFIG, SETTINGS
 from virtfn_mellanox.facts import ENABLE_SRIOV, NUM_OF_VFS, SRIOV, TOTAL_VFS, Known, permanent, refuse_under_lockdown
 from virtfn_mellanox.known_bad import refusal
 from virtfn_mellanox.mstconfig import SECONDS, TOOL, read_settings, read_version, write_settings
@@ -40,8 +40,14 @@ def perform_step(step: Step, adapter: Adapter, host: Host) -> StepOutcome | None
     if step.op == AWAIT_POWER_CYCLE:
         detail = f"{step.target}: what is set comes into force when the node is switched off and on, by a person"
         return StepOutcome(step, OutcomeStatus.SKIPPED, detail=detail)
+    if step.op == AWAIT_REBOOT:
+        return StepOutcome(step, OutcomeStatus.SKIPPED, detail=f"{step.target}: the kernel reads it at the next boot")
     if step.op == RESET_CARD:
-        return try_reset(step, adapter, host, settings=step.args.get(SETTINGS) or {})
+        settings, devlink = step.args.get(SETTINGS) or {}, step.args.get(DEVLINK) or {}
+        totals = {address: values[TOTAL_VFS] for address, values in devlink.items() if TOTAL_VFS in values}
+        if (number := settings.get(NUM_OF_VFS)) is not None:
+            totals |= {str(pf.address): number for pf in adapter.pfs}
+        return try_reset(step, adapter, host, settings=settings, totals=totals)
     return None
 
 

@@ -4,6 +4,10 @@ All functions of the card lose their link, and what stands on them, for as long 
 without VFs (sriov-network-operator#904), and does nothing in a VM. It is a try: whatever goes wrong is told, and the
 node is rebooted as it would have been. A card that several hosts share is reset for all of them, which nothing here can
 see; that is one reason why it is done only where somebody has allowed it.
+
+The firmware is then as it was set, and the kernel may not know of it: how many VFs a PF can have is read when PCI is
+enumerated, which is done anew where the slot is one for hot-plugging; elsewhere the tool puts back what PCI was set up
+with (`to_restore_pci_conf` in its source). A reboot does the rest, for BlueField-2 too.
 """
 
 from __future__ import annotations
@@ -24,16 +28,25 @@ BACK_SECONDS: Final = 60.0
 """From the tool's end until the ports have their netdevs again."""
 
 
-def try_reset(step: Step, adapter: Adapter, host: Host, *, settings: Mapping[str, Value]) -> StepOutcome:
-    """Done only if what is set is then in force; skipped with the reason otherwise."""
+def try_reset(
+    step: Step, adapter: Adapter, host: Host, *, settings: Mapping[str, Value], totals: Mapping[str, int]
+) -> StepOutcome:
+    """Done only if what is set is then in force; skipped with the reason otherwise.
+
+    :param settings: what is to be in force, by name.
+    :param totals: how many VFs the kernel is to allow, by PCI address.
+    """
+    function = PciAddress.parse(step.target)
     try:
-        _reset(PciAddress.parse(step.target), adapter, host, settings)
+        _reset(function, adapter, host)
+        _look(function, adapter, host, settings)
+        _look_at_kernel(function, host, totals)
     except HostError as error:
         return StepOutcome(step, OutcomeStatus.SKIPPED, detail=str(error))
     return StepOutcome(step, OutcomeStatus.DONE, detail="the card was reset")
 
 
-def _reset(function: PciAddress, adapter: Adapter, host: Host, wanted: Mapping[str, Value]) -> None:
+def _reset(function: PciAddress, adapter: Adapter, host: Host) -> None:
     device = str(function)
     refuse_under_lockdown(host, device)
     if users := users_of(adapter, host):
@@ -52,7 +65,6 @@ def _reset(function: PciAddress, adapter: Adapter, host: Host, wanted: Mapping[s
         why="the netdevs of the card that was reset",
         device=device,
     )
-    _look(function, adapter, host, wanted)
 
 
 def _look(function: PciAddress, adapter: Adapter, host: Host, wanted: Mapping[str, Value]) -> None:
@@ -66,10 +78,23 @@ def _look(function: PciAddress, adapter: Adapter, host: Host, wanted: Mapping[st
     seen = read_settings(ask, [pf.address for pf in adapter.pfs], read_version(ask))
     for name, value in wanted.items():
         now = seen.get(name, Setting()).current
-        if not same(now, value):
+        more = type(now) is type(value) is int and now > value
+        if not same(now, value) and not more:
             raise NotEffective(
                 f"{function}: {RESET_TOOL} says that it reset the card, and by {TOOL} {name} is {told(now)}, not"
                 f" {told(value)}",
+                device=str(function),
+            )
+
+
+def _look_at_kernel(function: PciAddress, host: Host, totals: Mapping[str, int]) -> None:
+    """:raises NotEffective: the kernel has not read it anew."""
+    for address, wanted in totals.items():
+        seen = host.pci_attribute(PciAddress.parse(address), "sriov_totalvfs") or "0"
+        if seen.isdigit() and int(seen) < wanted:
+            raise NotEffective(
+                f"{function}: the card was reset, and the kernel still lets {address} have {seen} VFs, not {wanted}: it"
+                " reads that when the node boots, or where the slot is one for hot-plugging",
                 device=str(function),
             )
 

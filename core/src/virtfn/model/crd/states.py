@@ -276,12 +276,12 @@ class DevicePluginStatus(StatusModel):
 
 
 class AttemptStatus(StatusModel):
-    """A drain or reboot that was made for a cause, and is remembered so that it is not made again in vain."""
+    """A drain, reset or reboot that was made for a cause, and is remembered so that it is not made again in vain."""
 
     always_present = frozenset({"kind", "count"})
 
     kind: str = ""
-    """`Drain` or `Reboot`."""
+    """`Drain`, `Reset` (of a card) or `Reboot`."""
     cause: Annotated[str, Field(json_schema_extra={"maxLength": 1024})] = ""
     """What was wanted and what was seen before."""
     seen: Annotated[str, Field(json_schema_extra={"maxLength": 1024})] = ""

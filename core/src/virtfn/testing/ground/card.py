@@ -36,6 +36,8 @@ class Quirks:
     """The eswitch goes back to legacy mode when its last VF goes: netdevsim, and mlx5 of older kernels."""
     safe_mode: bool = False
     """ice: the package was not loaded."""
+    hotplug: bool = True
+    """The slot is one for hot-plugging: after a reset of the card the kernel reads anew what is in it."""
     link_partner: bool = True
     """Whether there is a link partner: without one an interface that is up has no carrier and no speed."""
 
