@@ -18,6 +18,7 @@ from virtfn.kube.eviction import Evictor
 from virtfn.kube.fanout import FanOut
 from virtfn.kube.resource import PODS, Object
 from virtfn.model.handshake import DrainState
+from virtfn.model.wording import few_names, few_texts
 
 AT_ONCE: Final = 8
 """Evictions of one node under way at the same time."""
@@ -172,23 +173,17 @@ def in_the_way(remaining: Remaining, *, refused: Mapping[str, str]) -> str:
             parts.append(f"{pod} is a DaemonSet's that tolerates every taint, so that it comes back at once")
         elif pod.key not in refused:
             parts.append(f"{pod} is about to go")
-    rest = len(parts) - _NAMED
-    return "; ".join(parts[:_NAMED]) + (f"; and {rest} more" if rest > 0 else "")
+    return few_texts(parts, most=_NAMED)
 
 
 def what_goes(remaining: Remaining) -> str:
     """For people: which pods go, and what of them does not come back."""
-    parts = [_some([str(pod) for pod in remaining.pods]) or "none"]
+    parts = [few_names([str(pod) for pod in remaining.pods], most=_NAMED) or "none"]
     if bare := [pod.key for pod in remaining.pods if pod.owner is Owner.NOBODY]:
-        parts.append(f"without a controller, so that they do not come back: {_some(bare)}")
+        parts.append(f"without a controller, so that they do not come back: {few_names(bare, most=_NAMED)}")
     if local := [pod.key for pod in remaining.pods if pod.has_local_data]:
-        parts.append(f"with emptyDir volumes, whose content is lost: {_some(local)}")
+        parts.append(f"with emptyDir volumes, whose content is lost: {few_names(local, most=_NAMED)}")
     return "; ".join(parts)
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _is_about_pod(error: ClusterError) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from virtfn.errors import BadVfRange, RequestError
 from virtfn.kube.resource import Object, metadata_of, uid_of
 from virtfn.model import PciAddress, VfRange
+from virtfn.model.wording import few_names
 
 NETWORK_STATUS_ANNOTATIONS: Final = ("k8s.v1.cni.cncf.io/network-status", "k8s.v1.cni.cncf.io/networks-status")
 """Multus' annotation, and how it was spelled before 2021; some agents still write only that one."""
@@ -25,6 +26,7 @@ MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 """On pods that the kubelet runs from a file: the API server shows them, and cannot make them go."""
 
 _ADDRESS: Final = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]")
+_NAMED: Final = 3
 _FINISHED: Final = ("Succeeded", "Failed")
 _ANY_NO_SCHEDULE: Final = (None, "", "NoSchedule")
 
@@ -68,8 +70,8 @@ class Pod:
 
     def __str__(self) -> str:
         if self.vfs:
-            return f"{self.key} ({_few(self.vfs)})"
-        return f"{self.key} (requests {_few(self.resources)})" if self.resources else self.key
+            return f"{self.key} ({few_names(self.vfs, most=_NAMED)})"
+        return f"{self.key} (requests {few_names(self.resources, most=_NAMED)})" if self.resources else self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +277,3 @@ def _address(text: str) -> str:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _few(names: tuple[str, ...], *, most: int = 3) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -19,6 +19,7 @@ from virtfn.model.crd import (
     PolicyStatus,
     SelectorMismatch,
 )
+from virtfn.model.wording import few_texts
 from virtfn.policy.explanation import Explanation, NicExplained, Part, PolicyExplained
 from virtfn.policy.reading import policy_label
 
@@ -219,14 +220,11 @@ class Summary:
             return "there are no nodes that virtfn looks after"
         seen = nsmallest(_SHOWN, self.passed, key=lambda entry: entry[:2])
         texts = [f"{name}: {facts.mismatch.message}" for _, name, facts in seen if facts.mismatch is not None]
-        rest = len(self.passed) - len(texts)
-        return "spec.nodeSelector selects no node: " + "; ".join(texts) + (f"; and {rest} more" if rest else "")
+        return "spec.nodeSelector selects no node: " + few_texts(texts, most=_SHOWN, out_of=len(self.passed))
 
 
 def _few(texts: Sequence[str]) -> str:
-    shown = [text[:_LONGEST] for text in texts[:_SHOWN]]
-    rest = len(texts) - len(shown)
-    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+    return few_texts([text[:_LONGEST] for text in texts[:_SHOWN]], most=_SHOWN, out_of=len(texts))
 
 
 def _nodes(count: int) -> str:

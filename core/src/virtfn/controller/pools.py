@@ -15,6 +15,7 @@ from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
 from virtfn.kube.resource import Object, generation_of, metadata_of
 from virtfn.kube.store import Change
+from virtfn.model.wording import few_texts
 
 ALL: Final = "*"
 GATHER_SECONDS: Final = 0.5
@@ -97,10 +98,9 @@ def judge(pools: Pools, nodes: Sequence[Object]) -> Mapping[str, tuple[Status, s
 
 def _judge(pool: Pool, *, members: int, shared: Sequence[tuple[str, tuple[Pool, ...]]]) -> tuple[Status, str, str]:
     if shared:
-        texts = [f"{node} is in {', '.join(each.name for each in pools)}" for node, pools in sorted(shared)[:_SHOWN]]
-        rest = f"; and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
-        text = "nodes that are in several pools are not drained, and keep their RDMA mode: " + "; ".join(texts) + rest
-        return Status.FALSE, "Overlaps", text
+        texts = [f"{node} is in {', '.join(each.name for each in pools)}" for node, pools in sorted(shared)]
+        what = "nodes that are in several pools are not drained, and keep their RDMA mode"
+        return Status.FALSE, "Overlaps", f"{what}: {few_texts(texts, most=_SHOWN)}"
     if not members:
         return Status.FALSE, "NoNodeSelected", "spec.nodeSelector selects no node"
     if pool.spec.max_unavailable == 0:

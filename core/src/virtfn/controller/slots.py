@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Final
 
 from virtfn.controller.membership import Pool, Pools
+from virtfn.model.wording import few_names
 
 DEFAULT_LIMIT: Final = 1
 """`maxUnavailable` of the nodes that are in no pool, as with the existing operators."""
@@ -169,9 +170,7 @@ class _Group:
         for absence in Absence:
             names = sorted(name for name, each in self.absent.items() if each is absence)
             if names:
-                rest = len(names) - _NAMES
-                more = f" and {rest} more" if rest > 0 else ""
-                parts.append(f"{absence.value}: {', '.join(names[:_NAMES])}{more}")
+                parts.append(f"{absence.value}: {few_names(names, most=_NAMES)}")
         return Verdict(Ruling.WAITS, f"{rule}; {'; '.join(parts)}" if parts else f"{rule}; others have waited longer")
 
 

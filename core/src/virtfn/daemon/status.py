@@ -18,6 +18,7 @@ from virtfn.kube.conditions import Condition, Status
 from virtfn.model import Disruption, Inventory, PciAddress, Pf, Problem, Severity
 from virtfn.model.crd import AttemptStatus, DevicePluginStatus, InterfaceStatus, NodeStateStatus, SystemStatus
 from virtfn.model.handshake import DrainState, SyncStatus
+from virtfn.model.wording import few_texts
 from virtfn.policy import status_bridges, status_interfaces
 
 READY: Final = "Ready"
@@ -216,7 +217,4 @@ def _whys(decision: Decision) -> str:
 
 
 def _several(texts: Iterable[str]) -> str:
-    """The texts, the first of them if there are many."""
-    listed = list(texts)
-    told = "; ".join(listed[:_MOST_TOLD])
-    return f"{told}; and {len(listed) - _MOST_TOLD} more" if len(listed) > _MOST_TOLD else told
+    return few_texts(list(texts), most=_MOST_TOLD)

@@ -26,6 +26,7 @@ from virtfn.model.crd import (
     SriovNetworkNodeState,
     SystemSpec,
 )
+from virtfn.model.wording import few_texts
 from virtfn.policy.bridges import NO_BRIDGES, Bridges, apply_bridge, bridges_spec
 from virtfn.policy.policy_set import PolicySet, ReadyPolicy
 from virtfn.policy.reading import Fault, policy_label, read_node_state
@@ -186,8 +187,7 @@ def _selects_nothing(entry: ReadyPolicy, interfaces: Sequence[InterfaceStatus]) 
         why = "selects no NIC: none is known on this node"
     else:
         reasons = [f"{pf.name or pf.pci_address}: {mismatch(selector, pf)}" for pf in interfaces[:_SHOWN_NICS]]
-        rest = len(interfaces) - len(reasons)
-        why = "selects no NIC here: " + "; ".join(reasons) + (f"; and {rest} more" if rest else "")
+        why = "selects no NIC here: " + few_texts(reasons, most=_SHOWN_NICS, out_of=len(interfaces))
     return Problem(
         object=entry.label,
         message=why,

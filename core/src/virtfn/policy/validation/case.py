@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from virtfn.model.crd import CustomResource, InterfaceStatus, SriovNetworkNodePolicy
+from virtfn.model.wording import few_names
 from virtfn.policy.selection import selects
 from virtfn.policy.validation.cluster import Place, View
 
@@ -73,6 +74,4 @@ def on_nodes(names: Iterable[str]) -> str:
     found = [name for name in dict.fromkeys(names) if name]
     if not found:
         return ""
-    rest = len(found) - _SHOWN_NODES
-    shown = ", ".join(found[:_SHOWN_NODES])
-    return f" on node{'s' if len(found) > 1 else ''} {shown}" + (f" and {rest} more" if rest > 0 else "")
+    return f" on node{'s' if len(found) > 1 else ''} {few_names(found, most=_SHOWN_NODES)}"

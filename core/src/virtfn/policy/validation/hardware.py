@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from virtfn.model import Problem, Severity
 from virtfn.model.crd import POLICY_KIND, InterfaceStatus
+from virtfn.model.wording import few_texts
 from virtfn.policy.merge import render_node_state
 from virtfn.policy.selection import mismatch, node_mismatch
 from virtfn.policy.validation.case import Case, on_nodes
@@ -33,7 +34,7 @@ def _no_node(case: Case) -> Iterator[Breach]:
         if why is not None:
             seen = f"is {why.seen[0]!r}" if why.seen else "is not set"
             whys.append(f"{place.name}: {why.part} {seen}, not {why.wanted[0]!r}")
-    yield Breach("selects no node: " + _some(whys))
+    yield Breach("selects no node: " + few_texts(whys, most=_SHOWN))
 
 
 def _no_nic(case: Case) -> Iterator[Breach]:
@@ -47,12 +48,7 @@ def _no_nic(case: Case) -> Iterator[Breach]:
         for place in case.selected
         for pf in place.interfaces or ()
     ]
-    yield Breach("selects no NIC: " + _some(whys))
-
-
-def _some(whys: list[str]) -> str:
-    rest = len(whys) - _SHOWN
-    return "; ".join(whys[:_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
+    yield Breach("selects no NIC: " + few_texts(whys, most=_SHOWN))
 
 
 def _of_each_pf(case: Case, what: Callable[[InterfaceStatus], Breach | None]) -> Iterator[Breach]:
