@@ -278,6 +278,14 @@ def test_offload_that_waits_for_a_restart_is_told() -> None:
     assert "restart it" in problem.hint
 
 
+def test_offload_that_cannot_be_seen_to_is_told() -> None:
+    ovs = OpenVSwitch(fault="it hung up")
+    (problem,) = plan_of(an_inventory(ovs=ovs), ovs_offload=True).problems
+    assert problem.severity is Severity.WARNING
+    assert "it hung up" in problem.message
+    assert plan_of(an_inventory(ovs=ovs)).problems == ()
+
+
 def test_offload_is_given_back_when_all_is_known() -> None:
     assert given_back(an_inventory(), DesiredState()).ovs_offload is False
     assert given_back(an_inventory(), DesiredState(refused=(FIRST,))).ovs_offload is None

@@ -23,6 +23,8 @@ _Around = tuple[list[Step], list[Step], list[Problem]]
 def plan_offload(inventory: Inventory, desired: DesiredState) -> tuple[list[Step], list[Problem]]:
     """Hardware offload of the node's Open vSwitch. One that a container runs is set up by whoever runs it."""
     ovs = inventory.ovs
+    if ovs is not None and ovs.fault and desired.ovs_offload:
+        return [], [_not_known(ovs)]
     if ovs is None or ovs.fault or not ovs.host_service or desired.ovs_offload is None:
         return [], []
     if not desired.ovs_offload:
@@ -33,6 +35,16 @@ def plan_offload(inventory: Inventory, desired: DesiredState) -> tuple[list[Step
         why = "PFs in switchdev mode are wanted, and Open vSwitch does not put flows into hardware"
         return [set_offload(True, why=f"{why} (other_config:hw-offload is {ovs.hw_offload or 'not set'})")], []
     return [], [_restart_pending()] if ovs.restart_pending else []
+
+
+def _not_known(ovs: OpenVSwitch) -> Problem:
+    return Problem(
+        object="Open vSwitch",
+        message=f"whether it puts flows into hardware is not known, as it cannot be read: {ovs.fault}",
+        hint="is ovsdb-server well?",
+        reason=OvsRefused.reason,
+        severity=Severity.WARNING,
+    )
 
 
 def _restart_pending() -> Problem:
