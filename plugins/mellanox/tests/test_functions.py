@@ -104,6 +104,14 @@ def test_steering_is_put_back_from_a_record_of_an_older_virtfn(host: FakeHost, b
     assert bench.pf().params["flow_steering_mode"] == "dmfs"
 
 
+def test_steering_that_the_kernel_has_no_more_is_in_nobodys_way(host: FakeHost, bench: Bench) -> None:
+    host.add_card("connectx-5", address="0000:3b:00", up=True)
+    bench.apply(WANTED)
+    host.fail("param */0000:3b:00.0", lie=True)
+    bench.release()
+    assert bench.node.observe().records == {}
+
+
 def test_steering_by_the_driver_already_is_left_alone(host: FakeHost, bench: Bench) -> None:
     host.add_card("connectx-6dx", address="0000:3b:00", up=True)
     assert "devlink.set_param" not in ops(bench.apply(WANTED))

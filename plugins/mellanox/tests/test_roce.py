@@ -144,6 +144,7 @@ def test_nobody_is_disturbed_where_vfs_have_it_themselves(ground: Any, pf: Calla
     assert not any(step.op.startswith(("devlink.", "sriov.")) for step in plan.steps)
     (told,) = plan.problems
     assert (told.severity, "made anew" in told.message) == (Severity.WARNING, True)
+    assert "devlink.reload" in [step.op for step in ground.plan(SWITCHDEV).steps], "a change of mode takes them anyhow"
     ground.apply(WANTED)
     assert not in_force(ground)
     assert ground.plan(WANTED).steps == ()

@@ -41,8 +41,8 @@ def _steering(pf: Pf, want: DesiredPf) -> list[Step]:
 
 
 def _steering_back(pf: Pf, want: DesiredPf) -> list[Step]:
-    was = want.params.get(STEERING)
-    if was is None or was == pf.params.get(STEERING) or functions.wanted_mode(pf, want) is EswitchMode.SWITCHDEV:
+    was, now = want.params.get(STEERING), pf.params.get(STEERING)
+    if was is None or now in (None, was) or functions.wanted_mode(pf, want) is EswitchMode.SWITCHDEV:
         return []
     why = f"{STEERING} was {was} before virtfn touched the PF"
     return [steps.set_devlink_param(pf, STEERING, was, mode=steps.RUNTIME, why=why)]

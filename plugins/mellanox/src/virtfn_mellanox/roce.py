@@ -36,7 +36,6 @@ from virtfn.model import (
     functions,
     steps,
 )
-from virtfn.model.steps import creates_vfs
 from virtfn_mellanox.facts import ROCE_CONTROL, Known
 from virtfn_mellanox.tables import ROCE
 
@@ -107,10 +106,10 @@ def _off_in_firmware(adapter: Adapter) -> bool:
 
 
 def _waits(adapter: Adapter, pf: Pf, want: DesiredPf) -> bool:
-    """Whether the VFs stay as they are, which have RoCE themselves."""
+    """Whether the VFs, which have RoCE themselves, stay as they are: another number or mode disturbs them anyhow."""
     if want.release or want.reload or want.externally_managed or not pf.vfs or _off_in_firmware(adapter):
         return False
-    return not creates_vfs(functions.plan_vfs_before_mode(pf, want), pf)
+    return not functions.plan_vfs_before_mode(pf, want)
 
 
 def _is_rdma(group: VfGroup) -> bool:
