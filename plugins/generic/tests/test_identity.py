@@ -262,6 +262,12 @@ def test_pools_that_do_not_suffice_are_told(plan: Callable[..., Plan], pool: str
     assert made.errors[0].hint
 
 
+def test_a_vf_in_no_group_needs_no_guid(plan: Callable[..., Plan]) -> None:
+    pool = json.dumps([{"pciAddress": "0000:3b:00.0", "guids": [GUID]}])
+    made = plan(group=replace(GROUP, vf_range=VfRange(0, 0)), pool=pool)
+    assert (made.errors, told(made)[0]) == ((), given(GUID))
+
+
 # --- RDMA -------------------------------------------------------------------------------------------------------------
 
 

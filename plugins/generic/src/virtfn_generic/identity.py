@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
-from virtfn.model import LinkType, Pf, Step, Vf, VfBaseline, VfGroup, VfSettings, steps
+from virtfn.model import DesiredPf, LinkType, Pf, Step, Vf, VfBaseline, VfGroup, VfSettings, steps
 from virtfn.model.guids import POOL_FILE, GuidPools, derived_guid, guid_of_address, is_set, normal_guid
 from virtfn.model.inventory import UNSET_MAC
 
@@ -176,9 +176,10 @@ def plan_release(pf: Pf, index: int, vf: Vf | None, was: VfBaseline, *, why: str
     return found
 
 
-def guid_fault(pf: Pf, count: int, pools: GuidPools | None) -> tuple[str, str] | None:
-    """Why there is no GUID for each of the PF's VFs, and what to do; None: there is."""
-    if pf.netdev is None or not is_infiniband(pf) or not count:
+def guid_fault(pf: Pf, want: DesiredPf, pools: GuidPools | None) -> tuple[str, str] | None:
+    """Why there is no GUID for each of the PF's VFs that are in a group, and what to do; None: there is."""
+    wanted = [index for index in range(want.num_vfs) if want.group_of(index) is not None]
+    if pf.netdev is None or not is_infiniband(pf) or not wanted:
         return None
     if pools is None:
         missing = "it has no GUID, so that none can be made for its VFs"
@@ -192,7 +193,7 @@ def guid_fault(pf: Pf, count: int, pools: GuidPools | None) -> tuple[str, str] |
     if len(named) > 1:
         found = " and ".join(pool.at for pool in named)
         return f"there are {len(named)} pools of GUIDs for it, by {found}", "leave one of them"
-    lacking = [index for index in range(count) if named[0].of(index) is None]
+    lacking = [index for index in wanted if named[0].of(index) is None]
     if lacking:
-        return f"its pool has no GUID for VF {lacking[0]}", f"give it {count} GUIDs, or ask for fewer VFs"
+        return f"its pool has no GUID for VF {lacking[0]}", f"give it {wanted[-1] + 1} GUIDs, or ask for fewer VFs"
     return None

@@ -21,7 +21,7 @@ def problems_of(pf: Pf, want: DesiredPf, platform: Platform) -> list[Problem]:
                 reason="UnsupportedSetting",
             )
         )
-    if wrong := guid_fault(pf, want.num_vfs, platform.guid_pools):
+    if wrong := guid_fault(pf, want, platform.guid_pools):
         found.append(Problem(object=pf.label, message=wrong[0], hint=wrong[1], reason="UnsupportedSetting"))
     if want.eswitch_mode is EswitchMode.SWITCHDEV:
         found += _switchdev(pf)
