@@ -144,6 +144,20 @@ def test_a_mode_that_does_not_come_trips_the_breaker_and_holds_up_no_vf(rig: Rig
     assert (rig.judged.reason, rig.status.attempts) == ("InSync", ())
 
 
+def test_a_kernel_argument_that_makes_a_reboot_vain_is_told_in_place_of_it(rig: Rig, boots: Boots) -> None:
+    tree = rig.host.model.tree
+    tree.file("proc/cmdline", "ro ib_core.netns_mode=1\n")
+    want(rig, "exclusive", rig.interface())
+    rig.turns(300)
+    assert (rig.judged.reason, rig.status.needed_state, boots.asked) == ("UnsupportedSetting", "Idle", 0)
+    assert "ib_core.netns_mode=0" in rig.judged.message
+    assert len(rig.status.interfaces[0].vfs) == 4, "VFs do not wait for it"
+    tree.file("proc/cmdline", "ro ib_core.netns_mode=0\n")  # which a person has done, and booted
+    boots.boot()
+    rig.turns(60)
+    assert (rig.judged.reason, rig.status.system.rdma_mode, boots.asked) == ("InSync", "exclusive", 0)
+
+
 def test_a_drain_that_leaves_nobody_saves_the_reboot(rig: Rig, boots: Boots) -> None:
     want(rig, "exclusive")
     rig.turn()

@@ -18,6 +18,7 @@ from virtfn.testing.ground.tree import Tree, oserror
 _CORE = "ib_core"
 _PARAMETERS = f"sys/module/{_CORE}/parameters"
 _OPTION = re.compile(r"^options\s+ib_core\s.*\bnetns_mode=(\S+)", re.MULTILINE)
+_ARGUMENT = re.compile(r"\bib_core\.netns_mode=(\S+)")
 _FIRST_NAMESPACE = 4026531840
 _FIRST_POD = 5001
 
@@ -66,12 +67,14 @@ class RdmaCore:
         self._number = 0
 
     def _option(self) -> str:
-        """What modprobe gives the module: the last word in the files of `/etc/modprobe.d`, by their names."""
+        """What modprobe gives the module: the last word in `/etc/modprobe.d`, by names of files, then the argument."""
         word = "1"
         for name in self._tree.listdir("etc/modprobe.d"):
             if name.endswith(".conf"):
                 for found in _OPTION.finditer(self._tree.read(f"etc/modprobe.d/{name}")):
                     word = found[1]
+        for found in _ARGUMENT.finditer(self._tree.read("proc/cmdline")):
+            word = found[1]
         return SHARED if word.lower() in ("1", "y", "on") else EXCLUSIVE
 
     # --- devices ------------------------------------------------------------------------------------------------------
