@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -10,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kube.bed.deploying import DEPLOY, render
 from kube.bed.reconciling import eventually
 from kube.bed.server import ApiServer
 from kube.kubeovn.conftest import NAMESPACE, PAGE, PFS, PORTS, Site, as_kube_ovn, manifests, representors
 
-from virtfn.cluster.kinds import DAEMON_SETS, NODE_STATES, OPERATOR_CONFIGS, POLICIES
+from virtfn.cluster.kinds import ATTACHMENT_DEFINITIONS, DAEMON_SETS, NODE_STATES, OPERATOR_CONFIGS, POLICIES
 from virtfn.host.machine import Machine
 from virtfn.kube.conditions import holds
 from virtfn.kube.resource import NODES, PODS, Json
@@ -263,6 +265,30 @@ def is_done(state: Json) -> bool:
     status = state["status"]
     done: bool = status["syncStatus"] == "Succeeded" and status["observedGeneration"] == state["metadata"]["generation"]
     return done
+
+
+def test_the_pages_network_and_pods_fit_the_policy_and_each_other(site: Site) -> None:
+    page = manifests()
+    resource = "mellanox.com/" + yaml.safe_load(page["SriovNetworkNodePolicy/policy"])["spec"]["resourceName"]
+    for name in ("NetworkAttachmentDefinition/sriov", POD, "Pod/second-nic"):
+        site.apply(page[name])
+    network = site.kube.get(ATTACHMENT_DEFINITIONS, name="sriov", namespace="default")
+    assert network["metadata"]["annotations"] == {"k8s.v1.cni.cncf.io/resourceName": resource} | {
+        key: text for key, text in network["metadata"]["annotations"].items() if key.startswith("kubectl.")
+    }
+    provider = "sriov.default.ovn"
+    assert json.loads(network["spec"]["config"])["plugins"][0]["provider"] == provider
+    asked = {}
+    for name in ("offloaded", "second-nic"):
+        pod = site.kube.get(PODS, name=name, namespace="default")
+        (container,) = pod["spec"]["containers"]
+        assert container["resources"] == {"requests": {resource: "1"}, "limits": {resource: "1"}}
+        asked[name] = pod["metadata"]["annotations"]
+        assert asked[name][f"{provider}.kubernetes.io/logical_switch"] == "ovn-default"
+    assert asked["offloaded"]["v1.multus-cni.io/default-network"] == "default/sriov"
+    (second,) = json.loads(asked["second-nic"]["k8s.v1.cni.cncf.io/networks"])
+    assert (second["name"], second["namespace"]) == ("sriov", "default")
+    site.kube.delete(ATTACHMENT_DEFINITIONS, name="sriov", namespace="default")
 
 
 def test_the_pages_kustomization_has_its_images(server: ApiServer, tmp_path: Path) -> None:
