@@ -25,7 +25,8 @@ from virtfn.model.crd import (
 from virtfn.policy import state_of
 from virtfn.policy.documents import Entry, load_entries
 from virtfn.policy.reading import name_of, read_node_state
-from virtfn.policy.validation.cluster import in_pool, labels_of
+from virtfn.policy.selection import labels_of
+from virtfn.policy.validation.cluster import in_pool
 
 NODE_KIND = "Node"
 

@@ -24,7 +24,7 @@ from virtfn.kube.conditions import holds
 from virtfn.kube.events import EventType
 from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
-from virtfn.kube.resource import NODES, PODS, Json, Object, metadata_of, uid_of
+from virtfn.kube.resource import NODES, PODS, Json, Object, metadata_of, name_of, uid_of
 from virtfn.kube.store import Change
 from virtfn.model.handshake import (
     DEVICE_PLUGIN_LABEL,
@@ -147,7 +147,7 @@ class DevicePluginReconciler:
         return self._restart(fresh) if fresh is not None else None
 
     def _on_state(self, change: Change) -> None:
-        self.queue.add(str(metadata_of(change.thing).get("name", "")))
+        self.queue.add(name_of(change.thing))
 
     def _on_node(self, change: Change) -> None:
         before = labels_of(change.old).get(DEVICE_PLUGIN_LABEL) if change.old is not None else None

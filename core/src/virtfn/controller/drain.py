@@ -45,7 +45,7 @@ from virtfn.kube.conditions import Status
 from virtfn.kube.events import EventType
 from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
-from virtfn.kube.resource import NODES, Object, metadata_of
+from virtfn.kube.resource import NODES, Object, metadata_of, name_of
 from virtfn.kube.store import Change
 from virtfn.model.handshake import PLUGIN_REVISION_ANNOTATION, RETRY_ANNOTATION, DrainState
 
@@ -124,7 +124,7 @@ class DrainReconciler:
     def _on_state(self, change: Change) -> None:
         old, new = change.old, change.new
         if old is None or new is None or not still_rests(old, new):
-            self.queue.add(str(metadata_of(change.thing).get("name", "")))
+            self.queue.add(name_of(change.thing))
         if old is not None and (new is None or current_of(old) != current_of(new)):
             self.queue.add(SLOTS)
 
@@ -137,7 +137,7 @@ class DrainReconciler:
     def _on_config(self, _: Change) -> None:
         for state in self._states.objects():
             if needed_of(state) is not DrainState.IDLE:
-                self.queue.add(str(metadata_of(state).get("name", "")))
+                self.queue.add(name_of(state))
         self.queue.add(SLOTS)
 
     # --- slots --------------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ class DrainReconciler:
             not_before = at.memory.not_before or now
             return max((not_before - now).total_seconds(), 1.0)
         elif move is Move.QUEUE:
-            verdict = self._slots.verdict(_name(state))
+            verdict = self._slots.verdict(name_of(state))
             if verdict is None:
                 self.queue.add(SLOTS)
             elif verdict.ruling in _REASONS:
@@ -262,7 +262,7 @@ class DrainReconciler:
         self._report.say(state, Status.FALSE, reason=Reason.BLOCKED, message=message)
         self._report.tell(state, level=EventType.WARNING, reason=Reason.BLOCKED.value, note=message)
         self._services.meter.count("drains_blocked")
-        self._give_back(_name(state))
+        self._give_back(name_of(state))
         return self._seconds_until(record)
 
     def _pass(self, state: Object, node: Object) -> float | None:
@@ -288,7 +288,7 @@ class DrainReconciler:
     # --- draining -----------------------------------------------------------------------------------------------------
 
     def _drain(self, state: Object, node: Object) -> float | None:
-        name, now = _name(state), self._services.clock.now()
+        name, now = name_of(state), self._services.clock.now()
         at = Situation.of(state, node)
         if at.record.started is None or at.record.started > now:
             state = self._report.mark_draining(state, replace(at.record, started=now))
@@ -317,7 +317,7 @@ class DrainReconciler:
         return min(self._poll(name, left_over=len(remaining.pods)), max(left, 0.1))
 
     def _complete(self, state: Object, at: Situation, *, reason: Reason, message: str) -> None:
-        name = _name(state)
+        name = name_of(state)
         record = DrainRecord(at.cause, at.record.queued, str(at.needed), at.record.started)
         state = self._report.mark_complete(state, record, digest=at.digest)
         self._report.say(state, Status.TRUE, reason=reason, message=message)
@@ -352,11 +352,11 @@ class DrainReconciler:
         self._report.say(state, Status.FALSE, reason=reason, message=message)
         self._report.tell(state, level=EventType.WARNING, reason=reason.value, note=message)
         self._services.meter.count("drains_given_up", of=reason.value)
-        self._give_back(_name(state))
+        self._give_back(name_of(state))
         return self._seconds_until(record)
 
     def _release(self, state: Object, node: Object) -> float | None:
-        name = _name(state)
+        name = name_of(state)
         if Cordon.of(node) is Cordon.OURS and self._waits_for_plugin(name, state):
             return 1.0
         lifted = self._cordons.lift(node)
@@ -396,7 +396,7 @@ class DrainReconciler:
     def _remaining(self, state: Object, needed: DrainState) -> Remaining:
         if self._terms(granted=True).is_disabled:
             return Remaining()
-        return self._pods.of(_name(state), state=state, needed=needed)
+        return self._pods.of(name_of(state), state=state, needed=needed)
 
     def _state_of(self, name: str) -> Object | None:
         return self._states.get(f"{self._settings.namespace}/{name}")
@@ -428,10 +428,6 @@ def _presence(node: Object) -> tuple[Any, ...]:
         *(metadata.get("uid"), labels_of(node), annotations_of(node)),
         *(spec.get("unschedulable"), spec.get("taints"), readiness(node)),
     )
-
-
-def _name(state: Object) -> str:
-    return str(metadata_of(state).get("name", ""))
 
 
 def _drained(at: Situation) -> str:

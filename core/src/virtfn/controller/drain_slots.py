@@ -16,7 +16,7 @@ from virtfn.controller.services import Services, View
 from virtfn.controller.slots import Absence, Member, Table, Verdict, judge
 from virtfn.kube.clock import whole_time
 from virtfn.kube.conditions import condition_of
-from virtfn.kube.resource import Object, metadata_of
+from virtfn.kube.resource import Object, metadata_of, name_of
 from virtfn.model.handshake import DrainState
 
 
@@ -87,7 +87,7 @@ class SlotKeeper:
             held = set(self._held)
         members = []
         for node in self._nodes.objects():
-            name = str(metadata_of(node).get("name", ""))
+            name = name_of(node)
             state = self._states.get(f"{self._namespace}/{name}")
             waits, since = False, ""
             if state is not None and name not in held and needed_of(state) is not DrainState.IDLE:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from virtfn.controller.services import View
-from virtfn.kube.resource import Object, metadata_of
+from virtfn.kube.resource import Object, metadata_of, name_of
 from virtfn.model.crd import OPERATOR_CONFIG_NAME, LabelRequirement, LabelSelector, PoolConfigSpec
 from virtfn.policy.reading import Fault, faults_of
 
@@ -101,8 +101,8 @@ class Pools:
     def of(cls, objects: Iterable[Object]) -> Pools:
         """The pools among these objects, by name."""
         pools, offload, faults = [], [], {}
-        for thing in sorted(objects, key=lambda each: str(metadata_of(each).get("name"))):
-            name = str(metadata_of(thing).get("name"))
+        for thing in sorted(objects, key=name_of):
+            name = name_of(thing)
             try:
                 spec = PoolConfigSpec.model_validate(thing.get("spec") or {})
             except ValidationError as error:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from virtfn.cluster.kinds import NODE_STATES
 from virtfn.controller.membership import annotations_of, has_daemon, labels_of
-from virtfn.controller.rendering import CurrentRendering, Rendering, interfaces_of
+from virtfn.controller.rendering import INPUTS, CurrentRendering, Rendering, interfaces_of
 from virtfn.controller.services import FIELD_MANAGER, Services, View
 from virtfn.controller.stale import StaleNodeStates
 from virtfn.errors import AlreadyExists
@@ -40,7 +40,7 @@ class NodeStateReconciler:
 
     name = "node_states"
     workers = CONNECTIONS
-    needs: Sequence[str] = ("policies", "pools", "operator_configs", "nodes", "node_states")
+    needs: Sequence[str] = (*INPUTS, "nodes", "node_states")
 
     def __init__(self, services: Services, views: Mapping[str, View]) -> None:
         self._services = services
@@ -62,9 +62,7 @@ class NodeStateReconciler:
     def handlers(self) -> Mapping[str, Handler]:
         """What to call when an object of a view changes."""
         return {
-            "policies": self._input_changed,
-            "pools": self._input_changed,
-            "operator_configs": self._input_changed,
+            **dict.fromkeys(INPUTS, self._input_changed),
             "nodes": self._node_changed,
             "node_states": self._state_changed,
         }

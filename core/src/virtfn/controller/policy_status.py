@@ -16,7 +16,7 @@ from typing import Any, Final
 from virtfn.cluster.kinds import POLICIES
 from virtfn.controller.membership import has_daemon, labels_of
 from virtfn.controller.policy_summary import CONFLICT, READY, Facts, NodeSeen, Summary, Sync, facts_of
-from virtfn.controller.rendering import CurrentRendering, Rendering, interfaces_of, read_interfaces
+from virtfn.controller.rendering import INPUTS, CurrentRendering, Rendering, interfaces_of, read_interfaces
 from virtfn.controller.reporting import ACTION
 from virtfn.controller.services import Services, View
 from virtfn.errors import Conflict, InvalidDocument, NotFound, VirtfnError
@@ -24,7 +24,7 @@ from virtfn.kube.conditions import Condition, Status, condition_of, holds, merge
 from virtfn.kube.events import EventType
 from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
-from virtfn.kube.resource import Object, generation_of, metadata_of
+from virtfn.kube.resource import Object, generation_of, metadata_of, name_of
 from virtfn.kube.store import Change
 from virtfn.model.crd import IGNORED_POLICY
 from virtfn.model.handshake import SyncStatus
@@ -51,7 +51,7 @@ class PolicyStatusReconciler:
 
     name = "policy_status"
     workers = 1
-    needs: Sequence[str] = ("policies", "pools", "operator_configs", "nodes", "node_states")
+    needs: Sequence[str] = (*INPUTS, "nodes", "node_states")
 
     def __init__(self, services: Services, views: Mapping[str, View]) -> None:
         self._services = services
@@ -68,9 +68,7 @@ class PolicyStatusReconciler:
     def handlers(self) -> Mapping[str, Handler]:
         """What to call when an object of a view changes."""
         return {
-            "policies": self._input_changed,
-            "pools": self._input_changed,
-            "operator_configs": self._input_changed,
+            **dict.fromkeys(INPUTS, self._input_changed),
             "nodes": self._node_changed,
             "node_states": self._state_changed,
         }
@@ -84,7 +82,7 @@ class PolicyStatusReconciler:
         summaries = self._summaries()
         failed: VirtfnError | None = None
         for policy in self._policies.objects():
-            name = str(metadata_of(policy).get("name"))
+            name = name_of(policy)
             if name == IGNORED_POLICY or name not in summaries:
                 continue
             try:
@@ -158,7 +156,7 @@ class PolicyStatusReconciler:
         rendering: Rendering,
         known: dict[tuple[Any, ...], Mapping[str, Facts]],
     ) -> tuple[NodeSeen, Mapping[str, Facts]]:
-        name = str(metadata_of(node).get("name"))
+        name = name_of(node)
         state = self._states.get(f"{self._namespace}/{name}")
         interfaces = interfaces_of(state) if state is not None else ()
         rdma_mode = rendering.rdma_mode(labels, live=state)

@@ -13,7 +13,7 @@ from virtfn.errors import Conflict, NotFound, VirtfnError
 from virtfn.kube.conditions import Condition, Status
 from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
-from virtfn.kube.resource import Object, generation_of, metadata_of
+from virtfn.kube.resource import Object, generation_of, metadata_of, name_of
 from virtfn.kube.store import Change
 from virtfn.model.wording import few_texts
 
@@ -50,7 +50,7 @@ class PoolReconciler:
         conditions = judge(Pools.of(found), self._nodes.objects())
         failed: VirtfnError | None = None
         for thing in found:
-            status, reason, message = conditions[str(metadata_of(thing).get("name"))]
+            status, reason, message = conditions[name_of(thing)]
             generation = int(metadata_of(thing).get("generation") or 0)
             try:
                 report(
@@ -81,7 +81,7 @@ def judge(pools: Pools, nodes: Sequence[Object]) -> Mapping[str, tuple[Status, s
     members: dict[str, int] = {pool.name: 0 for pool in pools.pools}
     shared: dict[str, list[tuple[str, tuple[Pool, ...]]]] = {pool.name: [] for pool in pools.pools}
     for node in nodes:
-        name = str(metadata_of(node).get("name"))
+        name = name_of(node)
         of_node = pools.of_node(labels_of(node))
         for pool in of_node:
             members[pool.name] += 1

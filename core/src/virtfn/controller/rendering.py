@@ -9,12 +9,14 @@ from typing import Any, Final, Literal
 
 from virtfn.controller.membership import Pools, operator_config, spec_of
 from virtfn.controller.services import ControllerSettings, View
-from virtfn.kube.resource import Json, Object, metadata_of, uid_of
+from virtfn.kube.resource import Json, Object, metadata_of, name_of, uid_of
 from virtfn.model.crd import API_VERSION, OPERATOR_CONFIG_KIND, InterfaceStatus
 from virtfn.policy.merge import render_node_state
 from virtfn.policy.policy_set import PolicySet
 from virtfn.policy.reading import read_node_state
 
+INPUTS: Final = ("policies", "pools", "operator_configs")
+"""The views that node states follow from, beside what is known of each node."""
 BRIDGES_GATE: Final = "manageSoftwareBridges"
 _MOST_GROUPS: Final = 20000
 
@@ -40,7 +42,7 @@ class Inputs:
 
 
 def read_inputs(views: Mapping[str, View], *, settings: ControllerSettings) -> Inputs:
-    """From the views `policies`, `pools` and `operator_configs`."""
+    """From the views `INPUTS`."""
     config = operator_config(views["operator_configs"], namespace=settings.namespace)
     spec = spec_of(config)
     gates = spec.get("featureGates") or {}
@@ -59,7 +61,7 @@ def owner_of(config: Object) -> Json:
     return {
         "apiVersion": API_VERSION,
         "kind": OPERATOR_CONFIG_KIND,
-        "name": str(metadata_of(config).get("name")),
+        "name": name_of(config),
         "uid": uid_of(config),
         "controller": True,
     }
@@ -154,7 +156,7 @@ class CurrentRendering:
         return tuple(
             sorted(
                 (name, str(metadata.get("name")), str(metadata.get("uid")), int(metadata.get("generation") or 0))
-                for name in ("policies", "pools", "operator_configs")
+                for name in INPUTS
                 for metadata in map(metadata_of, self._views[name].store.objects())
             )
         )

@@ -92,6 +92,11 @@ def metadata_of(thing: Object) -> Mapping[str, Any]:
     return metadata if isinstance(metadata, Mapping) else {}
 
 
+def name_of(thing: Object) -> str:
+    """The name; empty of what is no object."""
+    return str(metadata_of(thing).get("name", ""))
+
+
 def version_of(thing: Object) -> str:
     """The resource version: opaque, to be compared for equality only (API concepts, resource versions)."""
     return str(metadata_of(thing).get("resourceVersion", ""))

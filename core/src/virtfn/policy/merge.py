@@ -30,7 +30,16 @@ from virtfn.model.wording import few_texts
 from virtfn.policy.bridges import NO_BRIDGES, Bridges, apply_bridge, bridges_spec
 from virtfn.policy.policy_set import PolicySet, ReadyPolicy
 from virtfn.policy.reading import Fault, policy_label, read_node_state
-from virtfn.policy.selection import Mismatch, mismatch, node_mismatch, selects, selects_node, vf_range, vf_range_entry
+from virtfn.policy.selection import (
+    Mismatch,
+    labels_of,
+    mismatch,
+    node_mismatch,
+    selects,
+    selects_node,
+    vf_range,
+    vf_range_entry,
+)
 
 _SHOWN_NICS = 4
 
@@ -86,7 +95,7 @@ def render_node_state(
     :raises InvalidDocument: the state is plain data and malformed.
     """
     interfaces = _interfaces_of(state)
-    labels = _labels_of(node) if node is not None else None
+    labels = labels_of(node) if node is not None else None
     ready = policies if isinstance(policies, PolicySet) else PolicySet.of(policies)
     problems = list(ready.problems)
     rendered: dict[str, InterfaceSpec] = {}
@@ -144,11 +153,6 @@ def _interfaces_of(state: State) -> tuple[InterfaceStatus, ...]:
     if isinstance(state, SriovNetworkNodeState):
         return state.status.interfaces
     return tuple(state)
-
-
-def _labels_of(node: Mapping[str, Any]) -> Mapping[str, str]:
-    labels = (node.get("metadata") or {}).get("labels") or {}
-    return labels if isinstance(labels, Mapping) else {}
 
 
 # --- the merge ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from virtfn.model import VfRange
 from virtfn.model.crd import InterfaceStatus, NicSelector, PfName, PolicySpec
@@ -33,6 +34,13 @@ class Mismatch:
         if self.part in ("rootDevices", "pfNames"):
             return f"not in {self.part}"
         return f"{self.part} is {self.seen[0] if self.seen else 'unknown'}, not {self.wanted[0]}"
+
+
+def labels_of(node: Mapping[str, Any]) -> Mapping[str, str]:
+    """`metadata.labels` of an object that may not be one."""
+    metadata = node.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    return labels if isinstance(labels, Mapping) else {}
 
 
 def selects_node(spec: PolicySpec, labels: Mapping[str, str]) -> bool:

@@ -24,7 +24,7 @@ from virtfn.model.crd import (
 )
 from virtfn.model.wire import WireModel
 from virtfn.policy.reading import name_of
-from virtfn.policy.selection import selects_node
+from virtfn.policy.selection import labels_of, selects_node
 from virtfn.policy.validation.rule import Need
 
 M = TypeVar("M", bound=WireModel)
@@ -158,13 +158,6 @@ def _place(
 ) -> Place:
     virtual = provider.startswith(_CLOUDS_OF_VMS) or any(pf.net_filter for pf in interfaces or ())
     return Place(name, labels, interfaces, virtual)
-
-
-def labels_of(node: Mapping[str, Any]) -> Mapping[str, str]:
-    """`metadata.labels` of an object that may not be one."""
-    metadata = node.get("metadata")
-    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
-    return labels if isinstance(labels, Mapping) else {}
 
 
 def _provider(node: Mapping[str, Any]) -> str:
