@@ -207,6 +207,17 @@ def test_what_stands_in_the_way(ovs: OpenVSwitch | None, reason: str, gist: str)
     assert problem.hint
 
 
+def test_a_pf_in_a_bond_is_left_there() -> None:
+    inventory = an_inventory()
+    pf = a_pf(FIRST, "ens1f0")
+    assert pf.netdev is not None
+    bonded = replace(pf, netdev=replace(pf.netdev, bond="bond0"))
+    inventory = replace(inventory, adapters=(Adapter(FIRST.slot, (bonded,), owner="card"),))
+    plan = make_plan(inventory, DesiredState(bridges=(WANT,)), lambda _: Hooks())
+    assert (plan.steps, len(plan.errors)) == ((), 1)
+    assert "is a port of bond0" in plan.errors[0].message
+
+
 def test_a_pf_without_a_netdev_can_be_an_uplink_in_user_space_only() -> None:
     inventory = an_inventory()
     pf = replace(a_pf(FIRST, ""), netdev=None)

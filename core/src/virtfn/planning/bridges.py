@@ -254,6 +254,9 @@ def _hindrance(inventory: Inventory, pf: Pf, want: DesiredBridge) -> Problem | N
             f"{pf.label} is a port of bridge {holder.name}, which virtfn did not make",
             hint=f"take it out: ovs-vsctl del-port {holder.name} {name}",
         )
+    if pf.netdev is not None and pf.netdev.bond is not None and not want.interface_type:
+        message = f"{pf.label} is a port of {pf.netdev.bond}, and cannot be one of a bridge too"
+        return _problem(want, RequestError, message, hint="take it out of the bond, or the bridge out of the policy")
     if pf.netdev is None and not want.interface_type:
         message = f"{pf.label} has no netdev here that could be its uplink"
         return _problem(want, RequestError, message, hint="give the PF back to its network driver and this namespace")
