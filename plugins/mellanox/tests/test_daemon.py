@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from virtfn.daemon.status import judge_report
 
 FIRST = "0000:3b:00.0"
@@ -138,3 +140,72 @@ def test_without_the_tool_the_status_says_what_would_lift_the_limit(rig: Any) ->
     rig.turns(3)
     assert (rig.reboots, rig.status.sync_status) == (0, "Failed")
     assert "install the package mstflint on the host" in rig.status.last_sync_error
+
+
+# --- what is wanted changes while a reboot is pending -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("then", "asked"), [(4, 1), (8, 1), (24, 2)])
+def test_another_number_while_the_reboot_is_pending(rig: Any, then: int, asked: int) -> None:
+    card = rig.host.add_card("connectx-5")
+    rig.want(first=16)
+    rig.turn()
+    rig.turn()
+    assert rig.reboots == 1
+    rig.want(first=then)
+    for _ in range(3):
+        rig.turn()
+    assert (rig.reboots, rig.needed == "Idle") == (asked, then <= 8), "what needs no reboot does not wait for it"
+    assert card.firmware.next["NUM_OF_VFS"] == max(16, then), "what is set already stays"
+    rig.host.reboot()
+    rig.start()
+    rig.turns(6)
+    assert (rig.reboots, rig.vfs(FIRST), rig.needed, rig.status.attempts) == (asked, then, "Idle", ())
+
+
+def test_a_policy_that_is_deleted_while_the_reboot_is_pending(rig: Any) -> None:
+    rig.host.add_card("connectx-5")
+    rig.want(first=4)
+    rig.turns(4)
+    rig.want(first=16)
+    rig.turn()
+    rig.turn()
+    rig.want()
+    rig.turn()
+    rig.turn()
+    assert (rig.reboots, rig.vfs(FIRST), rig.needed) == (1, 0, "Idle")
+    rig.host.reboot()
+    rig.start()
+    rig.turns(4)
+    assert (rig.reboots, rig.vfs(FIRST), rig.status.attempts) == (1, 0, ())
+
+
+def test_another_cards_need_that_comes_while_the_reboot_is_pending(rig: Any) -> None:
+    first = rig.host.add_card("connectx-5")
+    second = rig.host.add_card("connectx-5", address="0000:5e:00")
+    rig.want(first=16)
+    rig.turn()
+    rig.turn()
+    assert rig.reboots == 1
+    rig.want(first=16, other=12)
+    rig.turn()
+    rig.turn()
+    assert (first.firmware.next["NUM_OF_VFS"], second.firmware.next["NUM_OF_VFS"]) == (16, 12)
+    first.firmware.deaf = True
+    rig.host.reboot()
+    rig.start()
+    rig.turns(6)
+    assert (rig.vfs(OTHER), rig.blocked, rig.needed) == (12, ["RebootIneffective"], "Idle")
+    (attempt,) = rig.status.attempts
+    assert attempt.count == 1, "it was asked for twice, and made once"
+
+
+def test_ports_of_one_card_on_policies_of_their_own_take_one_reboot(rig: Any) -> None:
+    card = rig.host.add_card("connectx-5")
+    rig.want(first=12, second=16)
+    rig.turns(8)
+    assert (rig.reboots, rig.vfs(FIRST), rig.vfs(SECOND)) == (1, 12, 16)
+    rig.want(first=16)
+    rig.turns(6)
+    assert (rig.reboots, rig.vfs(FIRST), rig.vfs(SECOND)) == (1, 16, 0), "what the other had is enough"
+    assert card.firmware.next["NUM_OF_VFS"] == 16
