@@ -131,6 +131,7 @@ def test_what_open_vswitch_cannot_do(open_vswitch: None, virtfn: Virtfn, policy:
     from virtfn.host.linux import linux_kernel
     from virtfn.host.machine import Machine
     from virtfn.model import PciAddress
+    from virtfn.model.open_vswitch import OLDER_RECORD
 
     machine, pf = Machine(linux_kernel()), PciAddress.parse(FIRST)
     plain: dict[str, Any] = {"fail_mode": "", "external_ids": {}, "other_config": {}}
@@ -155,3 +156,16 @@ def test_what_open_vswitch_cannot_do(open_vswitch: None, virtfn: Virtfn, policy:
         machine.bridges.set_uplink(pf, "br-a", mtu_request=-5, **maps)
     machine.bridges.remove_bridge(pf, "br-a")
     assert "br-a" not in vsctl("list-br").split()
+
+    vsctl("add-br", "br-go", "--", "br-set-external-id", "br-go", "site", "a")
+    with pytest.raises(OvsRefused, match="was not made by virtfn"):
+        machine.bridges.set_bridge(pf, "br-go", datapath_type="", **plain)
+    record = Path(OLDER_RECORD)
+    record.parent.mkdir(exist_ok=True)
+    record.write_text(json.dumps({"br-go": {"name": "br-go", "uplinks": [{"pciAddress": FIRST}]}}), encoding="utf-8")
+    machine.bridges.set_bridge(pf, "br-go", datapath_type="", **plain)
+    record.unlink()
+    found = machine.open_vswitch()
+    assert found is not None
+    assert [bridge.name for bridge in found.bridges if bridge.managed] == ["br-go"]
+    assert vsctl("br-get-external-id", "br-go", "site") == "a"
