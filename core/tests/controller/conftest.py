@@ -27,6 +27,7 @@ from virtfn.kube.events import EventRecorder
 from virtfn.kube.meter import Tally
 from virtfn.kube.resource import NODES, Json, Resource
 from virtfn.kube.store import Change, ChangeKind, Store
+from virtfn.testing.merge_patch import merged
 
 NAMESPACE = "virtfn"
 
@@ -250,19 +251,6 @@ class Cluster:
                 for handlers in self.handlers:
                     if view in handlers:
                         handlers[view](change)
-
-
-def merged(live: Any, patch: Any) -> Any:
-    """RFC 7386, section 2."""
-    if not isinstance(patch, dict):
-        return patch
-    made = dict(live) if isinstance(live, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            made.pop(name, None)
-        else:
-            made[name] = merged(made.get(name), value)
-    return made
 
 
 def nic(name: str = "ens1f0", *, address: str = "0000:3b:00.0", **rest: Any) -> Json:

@@ -26,6 +26,7 @@ from virtfn.kube.events import EventRecorder
 from virtfn.kube.meter import Tally
 from virtfn.kube.resource import NAMESPACES, Json, Resource
 from virtfn.kube.store import Change, ChangeKind, Store
+from virtfn.testing.merge_patch import merged
 
 HERE, APPS, OTHER = "operator", "apps", "other"
 VIEWS = {
@@ -89,7 +90,7 @@ class Api:
             return self._reply({})
         assert method == "PATCH"
         self._check(live, body.get("metadata", {}))
-        made = self._keep(path.removesuffix("/status"), _merged(live, body))
+        made = self._keep(path.removesuffix("/status"), merged(live, body))
         if made["metadata"].get("deletionTimestamp") and not made["metadata"].get("finalizers"):
             del self.objects[path]
         return self._reply(made)
@@ -129,18 +130,6 @@ class Api:
     @staticmethod
     def _reply(body: Json) -> Any:
         return SimpleNamespace(json=lambda: body)
-
-
-def _merged(live: Any, patch: Any) -> Any:
-    if not isinstance(patch, dict):
-        return patch
-    made = dict(live) if isinstance(live, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            made.pop(name, None)
-        else:
-            made[name] = _merged(made.get(name), value)
-    return made
 
 
 class Process:
@@ -293,7 +282,7 @@ def test_one_that_changed_meanwhile_is_looked_at_again(api: Api) -> None:
     api.objects[path]["spec"]["config"] = "{}"
     process = Process(api)
     process._refresh()
-    api._keep(path, _merged(api.objects[path], {"metadata": {"annotations": {OWNER: "somebody else"}}}))
+    api._keep(path, merged(api.objects[path], {"metadata": {"annotations": {OWNER: "somebody else"}}}))
     with pytest.raises(Conflict):
         process.reconciler.handle(KEY)
     process.look(KEY)
@@ -307,7 +296,7 @@ def test_one_that_changed_hands_as_it_was_to_be_deleted_stays(api: Api) -> None:
 
     def change_hands(read: str) -> None:
         if read == path:
-            api._keep(path, _merged(api.objects[path], {"metadata": {"annotations": {OWNER: "somebody else"}}}))
+            api._keep(path, merged(api.objects[path], {"metadata": {"annotations": {OWNER: "somebody else"}}}))
 
     api.on_read = change_hands
     process = Process(api)

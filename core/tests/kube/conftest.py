@@ -21,6 +21,7 @@ from virtfn.kube.client import KubeClient
 from virtfn.kube.meter import Tally
 from virtfn.kube.resource import Json, Resource
 from virtfn.kube.transport import TransportSettings
+from virtfn.testing.merge_patch import merged
 
 PATIENCE = 30.0
 WIDGETS = Resource("example.org", "v1", "widgets", "Widget")
@@ -276,19 +277,6 @@ class KubeServer:
         metadata = {"uid": old.get("uid", f"uid-{self._version}"), **thing["metadata"]}
         self.objects[path] = {**thing, "metadata": {**metadata, "resourceVersion": str(self._version)}}
         return self.objects[path]
-
-
-def merged(live: Any, patch: Any) -> Any:
-    """RFC 7386, section 2."""
-    if not isinstance(patch, dict):
-        return patch
-    made = dict(live) if isinstance(live, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            made.pop(name, None)
-        else:
-            made[name] = merged(made.get(name), value)
-    return made
 
 
 class Kit:

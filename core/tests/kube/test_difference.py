@@ -9,25 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtfn.kube.difference import covers, merge_patch, same
+from virtfn.testing.merge_patch import merged
 
 scalars = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "a", "b"])
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xyz"), inner, max_size=3)
 )
 objects = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
-
-
-def merged(live: Any, patch: Any) -> Any:
-    """RFC 7386, section 2."""
-    if not isinstance(patch, dict):
-        return patch
-    made = dict(live) if isinstance(live, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            made.pop(name, None)
-        else:
-            made[name] = merged(made.get(name), value)
-    return made
 
 
 def clean(value: Any) -> Any:
