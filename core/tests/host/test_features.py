@@ -241,6 +241,24 @@ def test_only_own_files_in_own_places(host: FakeHost, machine: Machine) -> None:
             call()
 
 
+def test_networkd_reads_its_files_anew_if_it_runs(host: FakeHost, machine: Machine) -> None:
+    host.add_card("connectx-5", address="0000:3b:00", up=True)
+
+    def told() -> list[str]:
+        begun = len(host.calls)
+        machine.reload_udev(PF)
+        return [" ".join(call.value) for call in host.calls[begun:] if call.kind == "run"]
+
+    assert told() == ["udevadm control --reload"]
+    (host.root / "run/systemd/netif").mkdir(parents=True)
+    assert told() == ["udevadm control --reload", "networkctl reload"]
+    machine.set_num_vfs(PF, 1)
+    assert told() == ["udevadm control --reload", "udevadm settle --timeout=10", "networkctl reload"]
+    host.fail("run networkctl", error=2)
+    with pytest.raises(CommandFailed, match="networkctl: not installed"):
+        machine.reload_udev(PF)
+
+
 def test_a_host_without_udev() -> None:
     with FakeHost() as host:
         machine = Machine(host.kernel)

@@ -44,7 +44,8 @@ def run_script(tmp_path: Path) -> RunScript:
         pattern = f"*{refuses}*" if refuses else "never"
         path.write_text(f'#!/bin/sh\necho "$@" >> {log}\ncase "$*" in {pattern}) exit 1 ;; esac\n')
         path.chmod(0o755)
-        text = shell_script(Plan(planned), read_inventory(Machine(host.kernel))).replace("/sys/", f"{host.root}/sys/")
+        text = shell_script(Plan(planned), read_inventory(Machine(host.kernel)))
+        text = text.replace("/sys/", f"{host.root}/sys/").replace("/run/systemd/", f"{host.root}/run/systemd/")
         text = f'{program}() {{ {path} "$@"; }}\n{text}'  # busybox has programs of its own
         done = subprocess.run([*shell, "-c", text], capture_output=True, text=True, check=False, timeout=60)
         assert (done.returncode, done.stderr.strip()) == (code, errors)

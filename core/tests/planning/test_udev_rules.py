@@ -17,6 +17,7 @@ from virtfn.planning.udev_rules import network_file, udev_rules
 from virtfn.testing.fakehost import FakeHost
 
 PF = PciAddress.parse("0000:3b:00.0")
+KEPT = 'ENV{NM_UNMANAGED}="1", ENV{ID_NET_MANAGED_BY}="virtfn", ENV{VIRTFN_UNMANAGED}="1"'
 GROUPS = (VfGroup(VfRange(0, 1), "cx", policy_name="seed"),)
 SWITCHDEV = DesiredPf(PF, 2, eswitch_mode=EswitchMode.SWITCHDEV, groups=GROUPS)
 NEW, OLD = Platform(kernel="6.12.95"), Platform(kernel="4.18.0-553.el8.x86_64")
@@ -38,11 +39,10 @@ def test_a_pf_in_switchdev_mode(pf: Pf) -> None:
     lines = udev_rules(pf, SWITCHDEV, NEW).splitlines()
     assert lines[0].startswith("# Written by virtfn about 0000:3b:00.0 (ens41f0np0), for policy seed.")
     for line in (
-        'ATTRS{physfn/uevent}=="*PCI_SLOT_NAME=0000:3b:00.0*", ENV{NM_UNMANAGED}="1", ENV{VIRTFN_UNMANAGED}="1", '
-        'GOTO="virtfn_end"',
+        f'ATTRS{{physfn/uevent}}=="*PCI_SLOT_NAME=0000:3b:00.0*", {KEPT}, GOTO="virtfn_end"',
         'ACTION=="add", KERNELS=="0000:3b:00.0", ATTR{phys_port_name}=="p[0-9]*", NAME="ens41f0np0"',
         'KERNELS=="0000:3b:00.0", ATTR{phys_switch_id}=="?*", ATTR{phys_port_name}=="pf*vf*|c[0-9]*pf*vf*", '
-        'ENV{NM_UNMANAGED}="1", ENV{VIRTFN_UNMANAGED}="1"',
+        f"{KEPT}",
         'KERNELS=="0000:3b:00.0", ATTR{phys_switch_id}=="?*", ATTR{phys_port_name}=="pf*vf1", NAME="ens41f0np0_1"',
     ):
         assert line in lines

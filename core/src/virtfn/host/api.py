@@ -312,6 +312,8 @@ class Host(HostReader, Protocol):
     def reload_udev(self, pf: PciAddress) -> None:
         """Have udev read its rules anew, and look again (`change`) at the netdevs of the PF's VFs and representors.
 
+        systemd-networkd reads its files anew, if it runs.
+
         :raises CommandFailed: udevadm is not there, or udev does not answer.
         """
         ...

@@ -30,6 +30,9 @@ _RELOADED_SECONDS: Final = 60.0
 _NAMED_SECONDS: Final = 5.0
 """From then until udev, where it runs, has given it its name."""
 _UDEVADM_SECONDS: Final = 15.0
+_SETTLE_SECONDS: Final = 10.0
+_NETWORKD: Final = "/run/systemd/netif"
+"""Is there from its first start on. It reads its files when it starts, and when it is told to."""
 
 
 class Features(Reader):
@@ -216,20 +219,28 @@ class Features(Reader):
 
     def reload_udev(self, pf: PciAddress) -> None:
         """See `Host`."""
-        result = self.run(("udevadm", "control", "--reload"), timeout=_UDEVADM_SECONDS, device="udev")
+        self._tell("udevadm", "control", "--reload")
+        links = self._links()
+        own = [self.uplink(vf, links) for vf in self.vf_addresses(pf).values()]
+        there = [link for link in (*own, *self.representors(pf, links).values()) if link is not None]
+        for link in there:
+            self._announce(pf, link)
+        if self.path_exists(_NETWORKD):
+            if there:
+                self._tell("udevadm", "settle", f"--timeout={_SETTLE_SECONDS:g}")  # networkd asks udev who they are
+            self._tell("networkctl", "reload")
+
+    def _tell(self, *argv: str) -> None:
+        """Run a program that has something told to a daemon of the host."""
+        result = self.run(argv, timeout=_UDEVADM_SECONDS, device=argv[0])
         if result.code != 0:
             raise CommandFailed(
-                f"udev: udevadm control --reload failed ({result.stderr.strip() or f'exit code {result.code}'})",
-                device="udev",
+                f"{' '.join(argv)} failed ({result.stderr.strip() or f'exit code {result.code}'})",
+                device=argv[0],
                 argv=result.argv,
                 code=result.code,
                 output=result.stderr,
             )
-        links = self._links()
-        own = [self.uplink(vf, links) for vf in self.vf_addresses(pf).values()]
-        for link in (*own, *self.representors(pf, links).values()):
-            if link is not None:
-                self._announce(pf, link)
 
     def _announce(self, pf: PciAddress, link: LinkInfo) -> None:
         """Network managers learn from udev's events, and one has been before there were rules."""

@@ -52,8 +52,11 @@ def remove_file(step: Step, _pf: Pf | None) -> list[str]:
 
 
 def reload_udev(step: Step, _pf: Pf | None) -> list[str]:
-    """`udevadm control --reload`, and what is there is announced anew."""
-    return [optional(f"{{ udevadm control --reload && announce {PciAddress.parse(step.target)}; }}", step)]
+    """`udevadm control --reload`, and what is there is announced anew; `networkctl reload` if networkd runs."""
+    return [
+        optional(f"{{ udevadm control --reload && announce {PciAddress.parse(step.target)}; }}", step),
+        optional("[ ! -e /run/systemd/netif ] || networkctl reload", step),
+    ]
 
 
 def set_rdma_mode(step: Step, _pf: Pf | None) -> list[str]:

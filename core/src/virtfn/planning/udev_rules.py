@@ -8,7 +8,7 @@ changes. Everything is matched by udev itself: no program is run for an event.
   switch and port number tell).
 * `NAME` is given on `add` only, never to a port of a bridge, and never to what kube-ovn has named (`..._h`): whoever
   plugs a representor in may rename it, and must find it again.
-* `NM_UNMANAGED` has to be said for every event, also after a rename (`move`): NetworkManager looks at the last one.
+* That they are not to be managed has to be said for every event, also after a rename (`move`): the last one counts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from virtfn.model.owned_files import MARK
 
 UNMANAGED = "VIRTFN_UNMANAGED"
 """Property of the udev database by which the .network file finds VFs and representors."""
+
+_KEPT = f'ENV{{NM_UNMANAGED}}="1", ENV{{ID_NET_MANAGED_BY}}="virtfn", ENV{{{UNMANAGED}}}="1"'
+"""The second is for systemd-networkd from 256 on, which then asks no file."""
 
 _PARENTS_SINCE = (5, 8)
 _RELEASE = re.compile(r"(\d+)\.(\d+)")
@@ -33,8 +36,7 @@ def udev_rules(pf: Pf, want: DesiredPf, platform: Platform) -> str:
         'ACTION=="remove", GOTO="virtfn_end"',
         "",
         "# its VFs",
-        f'ATTRS{{physfn/uevent}}=="*PCI_SLOT_NAME={pf.address}*", '
-        f'ENV{{NM_UNMANAGED}}="1", ENV{{{UNMANAGED}}}="1", GOTO="virtfn_end"',
+        f'ATTRS{{physfn/uevent}}=="*PCI_SLOT_NAME={pf.address}*", {_KEPT}, GOTO="virtfn_end"',
     ]
     if want.eswitch_mode is EswitchMode.SWITCHDEV and pf.netdev is not None:
         lines += _switchdev(pf, want, platform)
@@ -54,8 +56,7 @@ def _switchdev(pf: Pf, want: DesiredPf, platform: Platform) -> list[str]:
         f'NAME="{functions.own_name(pf, want)}"',
         "",
         "# representors of its VFs",
-        f'{whose}, ATTR{{phys_port_name}}=="pf{number}vf*|c[0-9]*pf{number}vf*", '
-        f'ENV{{NM_UNMANAGED}}="1", ENV{{{UNMANAGED}}}="1"',
+        f'{whose}, ATTR{{phys_port_name}}=="pf{number}vf*|c[0-9]*pf{number}vf*", {_KEPT}',
     ]
     names = functions.representor_names(pf, want)
     if names:

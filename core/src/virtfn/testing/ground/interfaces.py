@@ -351,6 +351,7 @@ class FakeCommands:
         self._release = release
         self._programs: dict[str, tuple[Program, Callable[[tuple[str, ...]], bool]]] = {}
         self.install("udevadm", self._udevadm, writes=lambda _: False)
+        self.install("networkctl", lambda argv: CommandResult(argv, 0, "", ""), writes=lambda _: False)
         self.install("modprobe", self._modprobe, writes=lambda argv: not {"-n", "--dry-run", "--show"} & set(argv))
 
     def install(self, name: str, program: Program, *, writes: Callable[[tuple[str, ...]], bool]) -> None:
