@@ -177,6 +177,17 @@ def test_a_malformed_policy_says_which_field(kit: Any, cluster: Any, running: An
     assert Told(cluster, "bad").ready[1] != "BadVfRange"
 
 
+def test_a_bridge_that_is_asked_for_while_bridges_are_off_is_told(kit: Any, cluster: Any, running: Any) -> None:
+    cluster.policy("none", numVfs=0, eSwitchMode="switchdev", bridge={"ovs": {}})
+    cluster.node("n1")
+    running()
+    assert Told(cluster, "none").ready == ("False", "BridgesOff")
+    assert "manageSoftwareBridges" in Told(cluster, "none").message
+    cluster.config(featureGates={"manageSoftwareBridges": True})
+    running()
+    assert Told(cluster, "none").ready == ("True", "NoVfs")
+
+
 def test_a_policy_without_vfs_is_ready_and_the_default_one_is_left_alone(kit: Any, cluster: Any, running: Any) -> None:
     cluster.policy("none", numVfs=0)
     cluster.policy("default", numVfs=0, nicSelector={})

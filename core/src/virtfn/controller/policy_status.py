@@ -26,7 +26,7 @@ from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
 from virtfn.kube.resource import Object, generation_of, metadata_of, name_of
 from virtfn.kube.store import Change
-from virtfn.model.crd import IGNORED_POLICY
+from virtfn.model.crd import IGNORED_POLICY, PolicySpec
 from virtfn.model.handshake import SyncStatus
 from virtfn.policy.explain import explain
 from virtfn.policy.reading import policy_label
@@ -123,7 +123,11 @@ class PolicyStatusReconciler:
         """By the policy's name; also of those that cannot be used, which have nothing but faults."""
         rendering = self._current.get()
         ready = rendering.inputs.policies
-        summaries = {each.policy.name: Summary(each.policy.spec.num_vfs) for each in ready.policies}
+        off = not rendering.inputs.manage_bridges
+        summaries = {
+            each.policy.name: Summary(each.policy.spec.num_vfs, lacks_bridge=off and _asks_for_bridge(each.policy.spec))
+            for each in ready.policies
+        }
         for problem in ready.problems:
             name = problem.object.removeprefix(policy_label(""))
             if name not in summaries:
@@ -207,6 +211,10 @@ class PolicyStatusReconciler:
             action=ACTION,
             note=condition.message or condition.reason,
         )
+
+
+def _asks_for_bridge(spec: PolicySpec) -> bool:
+    return spec.bridge is not None and spec.bridge.ovs is not None
 
 
 def _told(state: Object) -> tuple[Any, ...]:

@@ -27,6 +27,10 @@ READY: Final = "Ready"
 CONFLICT: Final = "Conflict"
 _PARTS: Final = ("nicSelector", "vendor", "deviceID", "rootDevices", "pfNames", "netFilter")
 """Of a NIC selector, in the order in which they are looked at: the later one fails, the nearer the NIC came."""
+_BRIDGES_OFF: Final = (
+    "spec.bridge: no bridge is made, as the feature gate manageSoftwareBridges of the SriovOperatorConfig is off "
+    "(switch it on, or take spec.bridge away)"
+)
 _LONGEST: Final = 1024
 _SHOWN: Final = 3
 
@@ -128,6 +132,8 @@ class Summary:
     """One policy, while nodes are added one by one."""
 
     num_vfs: int
+    lacks_bridge: bool = False
+    """It asks for a bridge, and the controller is not to make any."""
     nodes: int = 0
     nics: int = 0
     served: int = 0
@@ -181,6 +187,8 @@ class Summary:
     def conditions(self, *, generation: int) -> tuple[Condition, ...]:
         """`Ready`, and `Conflict` where other policies have taken VFs."""
         status, reason, message = self._ready()
+        if self.lacks_bridge and status is Status.TRUE:
+            status, reason, message = Status.FALSE, "BridgesOff", f"{_BRIDGES_OFF}. Otherwise: {message}"
         made = [Condition(READY, status, reason, message, generation)]
         if self.conflicts:
             text = _few([f"{node}: {what}" for node, what in sorted(self.conflicts)])
