@@ -69,6 +69,13 @@ def test_from_nothing_to_both_ports(bench: Bench, tmp_path: Path) -> None:
     assert subprocess.run(["sh", "-n"], input=text, text=True, check=False).returncode == 0
 
 
+def test_a_name_that_somebody_has_now_may_be_free_after_a_boot(bench: Bench) -> None:
+    bench.host.add_card("82576", address="0000:5e:00", ports=1, names=["ens41f0np0_1"])
+    bench.apply(BOTH)
+    bench.keep(BOTH)
+    assert "representor 0000:3b:00.0 1 ens41f0np0_1 " in bench.script
+
+
 def test_it_stays_the_same_and_is_written_once(bench: Bench) -> None:
     bench.apply(BOTH)
     bench.keep(BOTH)

@@ -62,7 +62,7 @@ class BootKeeper:
         if not wanted:
             return ""
         plan, inventory = self._node.after_boot(observation, wanted)
-        return boot_script(plan, inventory, journal=str(self._journal))
+        return boot_script(plan, inventory, journal=str(self._journal.absolute()))
 
     def _write(self, script: str) -> None:
         texts = {BOOT_SCRIPT: script, BOOT_UNIT: UNIT, BOOT_WANTS: WANTS}

@@ -63,6 +63,7 @@ def _pf(pf: Pf, was: DesiredPf | None, modes: Mapping[str, str]) -> Pf:
         netdev=netdev,
         vfs=(),
         eswitch_mode=EswitchMode.LEGACY if pf.eswitch_mode is not None else None,
+        taken_names=(),
         inline_mode=was.inline_mode if was is not None else pf.inline_mode,
         params=_params(pf, was, modes),
         drivers_autoprobe=True,
