@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from virtfn import Plugin
+from virtfn import Plugin, hookimpl
 from virtfn.errors import InvalidDocument, PluginLoadError, RequestError
-from virtfn.model import PciAddress
+from virtfn.model import Adapter, DesiredAdapter, DeviceModel, PciAddress, PciId, Step
 from virtfn.model.codec import from_data, to_data
-from virtfn.testing import FakeHost, conformance
+from virtfn.model.steps import RUNTIME, set_devlink_param
+from virtfn.testing import FakeHost, conformance, parse_profile
 from virtfn.testing.conformance import Conformance, laws, profiles_of, run, try_law
 from virtfn.testing.grounds import Ability, FakeGround, KernelGround, profile_of
 from virtfn.testing.report import LawResult, Report, Verdict
@@ -42,6 +43,42 @@ class Own(Plugin):
     name = "own"
     api_version = 1
     summary = "a card that nobody else has"
+
+
+class Forgetful(Own):
+    """Changes a devlink parameter that its table does not name."""
+
+    name = "forgetful"
+
+    @hookimpl
+    def plan_functions(self, adapter: Adapter, desired: DesiredAdapter) -> list[Step]:
+        pf = adapter.pfs[0]
+        wanted = any(want.address == pf.address for want in desired.pfs)
+        return [set_devlink_param(pf, "speed", "fast", mode=RUNTIME, why="it is faster")] if wanted else []
+
+
+class Misspelt(Own):
+    """Says of a parameter when it is changed, and nobody knows that word."""
+
+    name = "misspelt"
+
+    @hookimpl
+    def device_table(self) -> list[DeviceModel]:
+        return [DeviceModel("Own", PciId("fff5", "0001"), PciId("fff5", "0002"), "fff5drv", params={"speed": "later"})]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "said"), [(Forgetful, "would not be put back on release"), (Misspelt, "'later' is not when")]
+)
+def test_parameters_are_in_the_device_table(plugin: type[Plugin], said: str) -> None:
+    contract = next(law for law in laws() if law.name == "contract")
+    ground = FakeGround(parse_profile(OWN_CARD, name="own"))
+    try:
+        result = try_law(contract, subject_of(plugin, keys=("fff5",)), ground, examples=0)
+    finally:
+        ground.close()
+    assert result.verdict is Verdict.BROKEN
+    assert said in result.detail
 
 
 # --- which plugin, which cards ----------------------------------------------------------------------------------------

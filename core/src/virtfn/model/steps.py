@@ -36,8 +36,7 @@ SET_RDMA_MODE = "rdma.set_netns_mode"
 
 RUNTIME = "runtime"
 DRIVERINIT = "driverinit"
-PERMANENT = "permanent"
-"""When a devlink parameter takes effect: at once, when the driver takes the device anew, after a reset."""
+"""When a devlink parameter takes effect: at once, or when the driver takes the device anew."""
 
 STANDARD_OPS = frozenset(
     {
@@ -235,7 +234,7 @@ def set_devlink_param(
 ) -> Step:
     """A devlink parameter of the PF.
 
-    :param mode: when it takes effect: `RUNTIME`, `DRIVERINIT` or `PERMANENT`.
+    :param mode: when it takes effect: `RUNTIME` or `DRIVERINIT`, as the device table has it, or `permanent`.
     :param disruption: what has to happen for it to take effect.
     """
     args = {"name": name, "value": value, "mode": mode}

@@ -22,7 +22,7 @@ from virtfn.model import (
     Step,
 )
 from virtfn.model.codec import to_data
-from virtfn.model.steps import NODE, STANDARD_OPS
+from virtfn.model.steps import DRIVERINIT, NODE, RUNTIME, SET_PARAM, STANDARD_OPS
 from virtfn.performing.operations import check_args
 from virtfn.registry import GENERIC, VIRTUAL, Registry
 from virtfn.registry.entries import keys_for
@@ -78,6 +78,10 @@ def _check_table(table: tuple[DeviceModel, ...], keys: tuple[str, ...]) -> None:
             raise Broken(f"{about}: {row.pf} and {row.vf} are not ids (four lower-case hex digits, vendor:device)")
         if not row.driver.strip():
             raise Broken(f"{about}: names no driver")
+        if strange := sorted(set(row.params.values()) - {RUNTIME, DRIVERINIT}):
+            raise Broken(
+                f"{about}: {strange[0]!r} is not when a devlink parameter is changed ({RUNTIME}, {DRIVERINIT})"
+            )
         if row.max_vfs is not None and row.max_vfs < 1:
             raise Broken(f"{about}: {row.max_vfs} VFs at most")
         if hardware and not set(keys_for(row.pf)) & set(keys):
@@ -119,6 +123,8 @@ def _wrong_with(step: Step, inventory: Inventory, *, performs: bool) -> str:
             return str(error)
     elif not performs:
         return "is the plugin's own, and it has no hook perform"
+    if step.op == SET_PARAM and not _is_recorded(step, inventory):
+        return "changes a devlink parameter that the device table does not name: it would not be put back on release"
     if type(step.disruption) is not Disruption:
         return f"disruption is {step.disruption!r}"
     if step.affects and step.disruption < Disruption.VFS:
@@ -130,6 +136,14 @@ def _wrong_with(step: Step, inventory: Inventory, *, performs: bool) -> str:
     served = [pf for pf in inventory.pfs() if step.target in (str(pf.address), pf.address.slot)]
     strange = set(step.affects) - {vf.address for pf in served for vf in pf.vfs}
     return f"affects {sorted(strange)[0]}, which is no VF of its target" if strange else ""
+
+
+def _is_recorded(step: Step, inventory: Inventory) -> bool:
+    """Whether the parameter is read and recorded before the plugin changes it; what is kept in firmware need not be."""
+    if step.args["mode"] not in (RUNTIME, DRIVERINIT):
+        return True
+    served = (adapter for adapter in inventory.adapters if any(str(pf.address) == step.target for pf in adapter.pfs))
+    return any(adapter.params.get(step.args["name"]) == step.args["mode"] for adapter in served)
 
 
 CONTRACT = Law(
