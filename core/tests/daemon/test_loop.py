@@ -149,6 +149,25 @@ def test_a_failure_is_told_at_once_and_tried_again_later_and_later(rig: Rig) -> 
     assert (rig.status.sync_status, rig.status.last_sync_error, rig.vfs()) == ("Succeeded", "", 4)
 
 
+def test_what_fails_on_one_card_keeps_no_other_from_being_made(rig: Rig) -> None:
+    fault = rig.host.fail(f"write *{rig.PF}/sriov_numvfs", error=errno.ENOMEM)
+    rig.want(rig.interface(), rig.interface(rig.OTHER))
+    rig.turns(60)
+    assert (rig.vfs(), rig.vfs(rig.OTHER), rig.judged.reason) == (0, 4, "NoMemory")
+    assert str(rig.PF) in rig.judged.message
+    assert str(rig.OTHER) not in rig.judged.message
+    rig.host.fail(f"write *{rig.OTHER}/sriov_numvfs", error=errno.ENOMEM, times=1)
+    rig.want(rig.interface(), rig.interface(rig.OTHER, vfs=2), generation=3)
+    rig.turn()
+    rig.drain()
+    rig.turn()
+    assert str(rig.PF) in rig.judged.message
+    assert str(rig.OTHER) in rig.judged.message
+    fault.clear()
+    rig.turns(600)
+    assert (rig.vfs(), rig.vfs(rig.OTHER)) == (4, 2)
+
+
 def test_something_else_wanted_is_tried_at_once_after_a_failure(rig: Rig) -> None:
     rig.want(rig.interface())
     fault = rig.host.fail("write *sriov_numvfs", error=errno.ENOMEM)

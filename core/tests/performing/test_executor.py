@@ -110,20 +110,28 @@ def test_baseline_is_on_disk_before_the_first_step_and_the_result_after_the_last
     assert (record.baseline.num_vfs, record.applied) == (0, DesiredPf(PF, 2))
 
 
-def test_first_failure_stops_and_says_what_was_not_begun(run: Run, journal: Journal) -> None:
+def test_a_failure_ends_what_is_done_to_its_card_and_the_others_go_on(run: Run, journal: Journal) -> None:
+    set_mtu = Step(op=steps.SET_LINK, target=str(PF), args={"mtu": 1600}, why="")
     outcome = run(
         num_vfs(2),
         Step(op=steps.BIND_DRIVER, target=str(PF), args={"vf": 5, "driver": None}, why="there is no VF 5"),
+        set_mtu,
         num_vfs(2, OTHER),
         want=(DesiredPf(PF, 2), DesiredPf(OTHER, 2)),
     )
-    assert [step.status for step in outcome.steps] == [OutcomeStatus.DONE, OutcomeStatus.FAILED]
+    assert [step.status for step in outcome.steps] == [OutcomeStatus.DONE, OutcomeStatus.FAILED, OutcomeStatus.DONE]
     assert outcome.failed is not None
     assert (outcome.failed.reason, "VF 5" in outcome.failed.detail) == ("DeviceGone", True)
-    assert [step.target for step in outcome.not_begun] == [str(OTHER)]
+    assert outcome.not_begun == (set_mtu,)
     records = journal.load({})[0]
-    assert set(records) == {PF}, "a PF that was not begun is not recorded"
-    assert records[PF].applied is None
+    assert (records[PF].applied, records[OTHER].applied) == (None, DesiredPf(OTHER, 2))
+
+
+def test_a_failure_of_the_node_ends_all(run: Run, journal: Journal) -> None:
+    outcome = run(steps.load_module("there_is_none", why=""), num_vfs(2))
+    assert [step.status for step in outcome.steps] == [OutcomeStatus.FAILED]
+    assert outcome.not_begun == (num_vfs(2),)
+    assert journal.load({})[0] == {}, "a PF that was not begun is not recorded"
 
 
 def test_pf_in_sync_is_recorded_too(run: Run, journal: Journal) -> None:

@@ -165,9 +165,10 @@ def _perform(
         return refused
     outcome = context.node.perform(plan, observation, desired, listener=Progress(context, plan, observation.inventory))
     if outcome.failed is not None:
-        context.error_console.print("error: ", style="bold red", end="")
-        context.error_console.print(f"{outcome.failed.detail} [{outcome.failed.reason}]")
-        done = len(outcome.steps) - 1
+        for failed in outcome.failures:
+            context.error_console.print("error: ", style="bold red", end="")
+            context.error_console.print(f"{failed.detail} [{failed.reason}]")
+        done = len(outcome.steps) - len(outcome.failures)
         context.error_console.print(
             f"Stopped: {done} of {len(plan.steps)} steps done, {len(outcome.not_begun)} not begun. "
             "The same command goes on from here."

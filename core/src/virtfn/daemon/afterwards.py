@@ -54,7 +54,7 @@ def is_unrecorded(want: DesiredPf, decision: Decision, records: Mapping[PciAddre
 def in_vain(outcome: Outcome, after: Decision | None) -> tuple[str, str]:
     """What was in vain, and the reason's word; both empty if nothing was."""
     if outcome.failed is not None:
-        return outcome.failed.detail, outcome.failed.reason
+        return "; ".join(each.detail for each in outcome.failures), outcome.failed.reason
     done = [step.step for step in outcome.steps if step.status is OutcomeStatus.DONE]
     again = [step for step in after.due.steps if not step.optional and _among(step, done)] if after is not None else []
     if not again:

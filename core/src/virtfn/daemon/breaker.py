@@ -71,11 +71,6 @@ def takes_reset(step: Step) -> bool:
     return step.disruption is Disruption.RESET
 
 
-def card_of(step: Step) -> str:
-    """`domain:bus:device` of the card that the step is about; `node` stays what it is."""
-    return step.target.partition(".")[0]
-
-
 def wants(plan: Plan, desired: DesiredState, *, retry: str) -> Iterator[Want]:
     """What each device of the plan takes, those that take nothing left out; and each reset for itself.
 
@@ -103,11 +98,11 @@ def _reset_key(step: Step, retry: str) -> str:
 def without_vain_resets(plan: Plan, attempts: Iterable[Attempt], *, retry: str) -> Plan:
     """The plan without resets that were made for the same cause before, or that would spare the node nothing."""
     made = {attempt.key for attempt in attempts if attempt.kind is AttemptKind.RESET}
-    new = {card_of(step) for step in plan.steps if takes_reset(step) and _reset_key(step, retry) not in made}
-    reboots = {card_of(step) for step in plan.steps if takes_reboot(step)}
+    new = {step.card for step in plan.steps if takes_reset(step) and _reset_key(step, retry) not in made}
+    reboots = {step.card for step in plan.steps if takes_reboot(step)}
     if reboots - new:  # the node is rebooted in any case, which does what these would do
         new -= reboots
-    left = tuple(step for step in plan.steps if not takes_reset(step) or card_of(step) in new)
+    left = tuple(step for step in plan.steps if not takes_reset(step) or step.card in new)
     return plan if left == plan.steps else replace(plan, steps=left)
 
 
@@ -140,9 +135,9 @@ def judge(want: Want, attempts: Iterable[Attempt], *, boot_id: str) -> Blocked |
 def power_cycles(plan: Plan) -> tuple[Blocked, ...]:
     """Devices whose steps take what nothing here ever does by itself, and for which no reset is left to be tried."""
     found: dict[str, Blocked] = {}
-    hopes = {card_of(step) for step in plan.steps if takes_reset(step)}
+    hopes = {step.card for step in plan.steps if takes_reset(step)}
     for step in plan.steps:
-        if step.disruption is Disruption.POWER_CYCLE and card_of(step) not in hopes:
+        if step.disruption is Disruption.POWER_CYCLE and step.card not in hopes:
             message = f"{step.target}: {step.why}: it takes a power cycle of the node, which is for a person to do"
             found.setdefault(step.target, Blocked(step.target, Refusal.POWER_CYCLE, message))
     return tuple(found.values())

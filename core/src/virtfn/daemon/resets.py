@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from virtfn.daemon import attempts
-from virtfn.daemon.breaker import Want, attempt_for, card_of, takes_reboot, takes_reset
+from virtfn.daemon.breaker import Want, attempt_for, takes_reboot, takes_reset
 from virtfn.daemon.decision import Decision, has_error
 from virtfn.daemon.record import AttemptKind, NodeRecord
 from virtfn.model import Inventory, Outcome, OutcomeStatus, PciAddress, Plan
@@ -23,7 +23,7 @@ def begun(record: NodeRecord, resets: Iterable[Want], *, at: str) -> NodeRecord:
     :param at: now, as RFC 3339.
     """
     resets = tuple(resets)
-    cards = {card_of(step) for want in resets for step in want.steps}
+    cards = {step.card for want in resets for step in want.steps}
     settled = tuple(address for address in record.settled if address.slot not in cards)
     return attempts.begun(replace(record, settled=settled), resets, at=at)
 

@@ -77,6 +77,11 @@ class Step:
     optional: bool = False
     """If the driver cannot do it (EOPNOTSUPP), or has nobody to do it with, the step is skipped, not failed."""
 
+    @property
+    def card(self) -> str:
+        """`domain:bus:device` of the card that it is about; `node` stays what it is."""
+        return self.target.partition(".")[0]
+
 
 class Severity(StrEnum):
     """An error stops the PF it names from being planned; a warning is only told."""
@@ -154,12 +159,17 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a plan: outcomes of the steps that were begun, in order; steps after a failure are not begun."""
+    """What became of a plan: outcomes of the steps that were begun, in order. After a failure, its card's are not."""
 
     steps: tuple[StepOutcome, ...] = ()
     not_begun: tuple[Step, ...] = ()
 
     @property
+    def failures(self) -> tuple[StepOutcome, ...]:
+        """The steps that failed: at most one of each card."""
+        return tuple(step for step in self.steps if step.status is OutcomeStatus.FAILED)
+
+    @property
     def failed(self) -> StepOutcome | None:
-        """The step that failed, or None."""
-        return next((step for step in self.steps if step.status is OutcomeStatus.FAILED), None)
+        """The first step that failed, or None."""
+        return next(iter(self.failures), None)

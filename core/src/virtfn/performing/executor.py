@@ -1,4 +1,4 @@
-"""Runs a plan: step after step, with the journal kept, until the end or the first failure.
+"""Runs a plan: step after step, with the journal kept; what fails on one card keeps no other from going on.
 
 A crash at any point is harmless: the journal holds each PF's baseline before its first step, and the next plan starts
 from what is then observed.
@@ -91,8 +91,9 @@ class Executor:
         records: Mapping[PciAddress, Record],
         first: int | None = None,
     ) -> Outcome:
-        """Perform the plan that was made from `inventory` and `desired`; stops at the first failure.
+        """Perform the plan that was made from `inventory` and `desired`.
 
+        What fails on one card ends what is done to that card; the others go on. A failure that is the node's ends all.
         PFs that are in sync already are recorded too, so that release knows them. PFs with an error among the plan's
         problems are left alone. Raises `JournalError` before anything is done to a PF that cannot be recorded.
 
@@ -101,7 +102,12 @@ class Executor:
         """
         book = _Book(self._journal, plan, inventory, desired, records)
         outcomes: list[StepOutcome] = []
+        not_begun: list[Step] = []
+        failed: set[str] = set()
         for number, step in enumerate(plan.steps[:first], start=1):
+            if failed & {step.card, steps.NODE}:
+                not_begun.append(step)
+                continue
             book.begin(step)
             self._listener.begin(number, step)
             outcome = self._perform(step, inventory)
@@ -109,10 +115,12 @@ class Executor:
             outcomes.append(outcome)
             if outcome.status is OutcomeStatus.FAILED:
                 book.failed(outcome)
-                return Outcome(tuple(outcomes), not_begun=plan.steps[number:])
+                failed.add(step.card)
+                continue
             book.end(step)
         book.finish_untouched()
-        return Outcome(tuple(outcomes), not_begun=() if first is None else plan.steps[first:])
+        left = () if first is None else plan.steps[first:]
+        return Outcome(tuple(outcomes), not_begun=(*not_begun, *left))
 
     def _perform(self, step: Step, inventory: Inventory) -> StepOutcome:
         started = self._now()
