@@ -7,7 +7,7 @@ import io
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -78,16 +78,16 @@ class Site:
         self._undo.callback(thread.join, 60)
         self._undo.callback(stop.set)
 
-    def host(self, **words: Any) -> FakeHost:
+    def host(self, *, card: Mapping[str, Any] | None = None, **words: Any) -> FakeHost:
         """A machine with a two-port ConnectX-5."""
         host = self._undo.enter_context(FakeHost(**words))
-        host.add_card("connectx-5", address=PFS[0], names=PORTS)
+        host.add_card("connectx-5", address=PFS[0], names=PORTS, **card or {})
         return host
 
-    def node(self, name: str, host: FakeHost) -> SimulatedNode:
+    def node(self, name: str, host: FakeHost, *, firmware_reset: bool = False) -> SimulatedNode:
         """A node with its daemon, which has the rights of the overlay's; its label is node feature discovery's."""
         return SimulatedNode(
-            SimulatedNodeSettings(name, NAMESPACE, self.folder / name, loop=QUICK),
+            SimulatedNodeSettings(name, NAMESPACE, self.folder / name, loop=QUICK, firmware_reset=firmware_reset),
             host=host,
             client=self.kube,
             daemon_client=self._undo.enter_context(as_account(self.server, "virtfn-daemon", namespace=NAMESPACE)),

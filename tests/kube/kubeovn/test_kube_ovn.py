@@ -6,11 +6,13 @@ import json
 import re
 import shlex
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from kube.bed.deploying import DEPLOY, render
 from kube.bed.reconciling import eventually
@@ -18,11 +20,13 @@ from kube.bed.server import ApiServer
 from kube.kubeovn.conftest import NAMESPACE, PAGE, PFS, PORTS, Site, as_kube_ovn, manifests, representors
 
 from virtfn.cluster.kinds import ATTACHMENT_DEFINITIONS, DAEMON_SETS, NODE_STATES, OPERATOR_CONFIGS, POLICIES
+from virtfn.host.api import CommandResult
 from virtfn.host.machine import Machine
 from virtfn.kube.conditions import holds
 from virtfn.kube.resource import NODES, PODS, Json
 from virtfn.model import EswitchMode, PciAddress
 from virtfn.testing import FakeHost
+from virtfn.testing.ground.card import Quirks
 
 LABEL = "feature.node.kubernetes.io/network-sriov.capable"
 GROUP = {"resourceName": "cx_sriov_switchdev", "deviceType": "netdevice", "vfRange": "0-2", "policyName": "policy"}
@@ -179,6 +183,31 @@ def test_after_a_boot_all_is_there_again_under_the_same_names(site: Site, stock_
         assert_offered(site, host, stock_plugin._pick, stock_plugin.Function)
     assert told_representors(after) == told_representors(before)
     assert "unschedulable" not in site.kube.get(NODES, name="worker-1")["spec"]
+
+
+@pytest.mark.parametrize("hotplug", [True, False])
+def test_firmware_that_allows_no_vfs_is_set_by_a_reset_or_by_one_reboot(site: Site, hotplug: bool) -> None:
+    """The controller drains for the settings, and again if the kernel has to read the card at a boot."""
+    host = site.host(card={"firmware": {"NUM_OF_VFS": 1}, "quirks": Quirks(hotplug=hotplug)})
+    asked = threading.Event()
+    site.kube.create(NODES, body={"metadata": {"name": "another"}})
+    host.install("systemd-run", lambda argv: CommandResult(argv, int(asked.set() or 0), "", ""))
+    site.controller()
+    site.apply(manifests()["SriovNetworkNodePolicy/policy"])
+    with site.node("worker-1", host, firmware_reset=True):
+        if hotplug:
+            site.until_synced("worker-1", vfs=3)
+        else:
+            assert asked.wait(60)
+            assert site.kube.get(NODES, name="worker-1")["spec"]["unschedulable"] is True
+    if not hotplug:
+        host.reboot()
+        with site.node("worker-1", host, firmware_reset=True):
+            site.until_synced("worker-1", vfs=3)
+    runs = [call.value for call in host.calls if call.kind == "run"]
+    assert sum(argv[0] == "mstfwreset" and argv[-1] == "reset" for argv in runs) == 1
+    assert sum(argv[0] == "systemd-run" for argv in runs) == (not hotplug)
+    eventually(lambda: "unschedulable" not in site.kube.get(NODES, name="worker-1")["spec"])
 
 
 def boot_script(host: FakeHost) -> str:

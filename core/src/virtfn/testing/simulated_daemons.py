@@ -42,6 +42,8 @@ class SimulatedNodeSettings:
     folder: Path
     """For what the daemon keeps on its host."""
     loop: LoopSettings = field(default_factory=LoopSettings)
+    firmware_reset: bool = False
+    """Whether a card may be reset to spare a reboot."""
 
 
 class SimulatedNode:
@@ -76,7 +78,7 @@ class SimulatedNode:
                 run_dir=settings.folder / "run",
                 loop=settings.loop,
             ),
-            node=Node(machine, journal=Journal(journal), now=time.monotonic),
+            node=Node(machine, journal=Journal(journal), now=time.monotonic, firmware_reset=settings.firmware_reset),
             machine=machine,
             client=daemon_client or client,
         )
