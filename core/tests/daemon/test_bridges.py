@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,8 +58,7 @@ def test_a_bridge_comes_with_its_pf_and_is_told(rig: Rig, host: FakeHost) -> Non
     assert host.function(PF).eswitch_mode == "switchdev"
     assert ports(host) == [BRIDGE, "ens1f0"]
     first = [step.op for step in rig.told[0].decision.due.steps]
-    assert first[0] == "ovs.set_offload"
-    assert first[-2:] == ["ovs.set_bridge", "ovs.set_uplink"]
+    assert first[-3:] == ["ovs.set_bridge", "ovs.set_uplink", "ovs.set_offload"]
     assert rig.status.sync_status == "Succeeded"
     assert rig.status.bridges == rig.request.spec["bridges"]
     assert "the ovs-vswitchd that runs was started before" in rig.judged.message
@@ -199,6 +199,16 @@ def test_a_switch_that_does_not_run_is_found_out(rig: Rig, host: FakeHost) -> No
     rig.turns(60)
     assert ports(host) == [BRIDGE, "ens1f0"]
     assert rig.status.sync_status == "Succeeded"
+
+
+def test_pfs_do_not_wait_for_hardware_offload(rig: Rig, host: FakeHost) -> None:
+    want(rig, bridge=False)
+    host.fail("transact ovsdb", error=errno.EPROTO, text="I/O error")
+    rig.turns(60)
+    assert host.function(PF).eswitch_mode == "switchdev"
+    assert len(host.function(PF).vfs) == 2
+    assert rig.status.sync_status == "Failed"
+    assert "cannot set other_config:hw-offload (I/O error)" in rig.status.last_sync_error
 
 
 def test_a_switch_that_has_ended_is_told_of(rig: Rig, host: FakeHost) -> None:

@@ -94,8 +94,9 @@ def make_plan(
     alone, strange = bridges.plan_alone(inventory, desired)
     planned += alone
     problems += [*more, *strange]
-    node = (*mode_steps, *_node_steps(planned, inventory.platform), *offload)
-    return Plan(steps=(*node, *planned), problems=tuple(problems))
+    node = (*mode_steps, *_node_steps(planned, inventory.platform))
+    # Last, as a failure of the node's ends all that comes after it, and PFs do not wait for Open vSwitch.
+    return Plan(steps=(*node, *planned, *offload), problems=tuple(problems))
 
 
 def _failed(adapter: Adapter, error: VirtfnError) -> Problem:
