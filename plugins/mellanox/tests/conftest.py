@@ -322,12 +322,12 @@ class Rig:
     def tell(self, *, reason: str, action: str, note: str, level: EventType = EventType.NORMAL) -> None:
         self.events.append((reason, note))
 
-    def want(self, retry: str = "", **vfs: int) -> None:
+    def want(self, retry: str = "", *, rdma: bool = False, **vfs: int) -> None:
         interfaces = [
             {
                 "pciAddress": {"first": FIRST, "second": SECOND, "other": OTHER}[name],
                 "numVfs": count,
-                "vfGroups": [{"resourceName": "net", "vfRange": f"0-{count - 1}", "policyName": "p"}],
+                "vfGroups": [{"resourceName": "net", "vfRange": f"0-{count - 1}", "policyName": "p", "isRdma": rdma}],
             }
             for name, count in vfs.items()
         ]

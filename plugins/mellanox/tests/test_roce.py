@@ -344,3 +344,36 @@ def test_the_shell_form(ground: Any, card: Card) -> None:
     second = lines.index(f"devlink dev reload pci/{OFF}")
     assert first < second
     assert lines[second + 1] == "named ens1f0"
+
+
+# --- the daemon -------------------------------------------------------------------------------------------------------
+
+
+def test_the_daemon_drains_for_it_only_what_it_drains_anyhow(rig: Any) -> None:
+    rig.host.add_card(without_roce("connectx-5"), address=OFF, up=True)
+    rig.want(first=2)
+    rig.turns(2)
+    rig.want(first=2, rdma=True)
+    rig.turns(3)
+    assert (rig.needed, in_force(rig.ground), rig.vfs(OFF)) == ("Idle", False, 2)
+    rig.want(first=3, rdma=True)
+    rig.turn()
+    assert (rig.needed, in_force(rig.ground)) == ("Drain_Required", False)
+    rig.turns(2)
+    assert (rig.needed, in_force(rig.ground), rig.vfs(OFF)) == ("Idle", True, 3)
+
+
+def test_a_card_that_refuses_it_is_drained_for_in_vain_no_more_than_any(rig: Any) -> None:
+    profile = without_roce("connectx-5")
+    firmware = {**profile.firmware.defaults, "ROCE_CONTROL": "ROCE_DISABLE"}
+    rig.host.fail("run mstconfig", error=2)
+    rig.host.add_card(replace(profile, firmware=replace(profile.firmware, defaults=firmware)), address=OFF, up=True)
+    rig.want(first=2)
+    rig.turns(2)
+    rig.want(first=3, rdma=True)
+    rig.turns(8)
+    assert (rig.blocked, rig.needed, rig.vfs(OFF)) == (["DrainIneffective"], "Idle", 2), "its VFs are as they were"
+    assert "Device doesn't support RoCE" in rig.status.last_sync_error
+    rig.want(first=3)
+    rig.turns(4)
+    assert (rig.blocked, rig.vfs(OFF)) == ([], 3)
