@@ -12,8 +12,9 @@ import pytest
 from virtfn.daemon.attempts import begun, gave_up
 from virtfn.daemon.breaker import Refusal, judge, power_cycles, wants, without
 from virtfn.daemon.gate import Disrupt
-from virtfn.daemon.record import AttemptKind, NodeRecord
-from virtfn.model import DesiredPf, DesiredState, Disruption, PciAddress, Plan, Step
+from virtfn.daemon.record import AttemptKind, NodeRecord, RecordFile
+from virtfn.daemon.status import Report, status_of
+from virtfn.model import DesiredPf, DesiredState, Disruption, Inventory, PciAddress, Plan, Step
 
 Rig = Any
 Knobs = Any
@@ -47,6 +48,18 @@ def test_a_reboot_is_in_vain_if_the_same_is_wanted_after_it() -> None:
     assert blocked is not None
     assert blocked.reason is Refusal.REBOOT_INEFFECTIVE
     assert "the knob is off" in blocked.message
+
+
+def test_as_many_reboots_are_remembered_as_a_node_has_cards(rig: Rig) -> None:
+    steps = tuple(replace(REBOOT.steps[0], target=f"0000:{bus:02x}:00") for bus in range(100))
+    made = list(wants(Plan(steps), DESIRED, retry=""))
+    rig.record_file.parent.mkdir(parents=True)
+    RecordFile(rig.record_file).save(begun(NodeRecord(boot_id="a"), made, at="then"))
+    record = RecordFile(rig.record_file).load()
+    assert all(judge(want, record.attempts, boot_id="b") for want in made)
+    report = Report(Inventory(), {}, 1, attempts=record.attempts)
+    assert [attempt.cause.partition(": ")[0] for attempt in status_of(report).attempts][-1] == "0000:63:00"
+    assert len(status_of(report).attempts) == 32
 
 
 @pytest.mark.parametrize(

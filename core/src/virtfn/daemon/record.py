@@ -24,8 +24,6 @@ from virtfn.model.codec import from_data, to_data
 logger = logging.getLogger(__name__)
 
 VERSION: Final = 1
-MOST_ATTEMPTS: Final = 32
-"""The definition allows no more in a status; the oldest are forgotten."""
 
 
 class AttemptKind(StrEnum):
@@ -77,9 +75,12 @@ class NodeRecord:
         return self if self.boot_id == boot_id else replace(self, boot_id=boot_id, settled=())
 
     def with_attempt(self, attempt: Attempt) -> NodeRecord:
-        """With this attempt in the place of the one of its kind and target."""
+        """With this attempt in the place of the one of its kind and target.
+
+        None is forgotten because there are many: what it was in vain for would be made again, for ever.
+        """
         others = [old for old in self.attempts if (old.kind, old.target) != (attempt.kind, attempt.target)]
-        return replace(self, attempts=tuple([*others, attempt][-MOST_ATTEMPTS:]))
+        return replace(self, attempts=(*others, attempt))
 
 
 class RecordFile:

@@ -16,7 +16,14 @@ from virtfn.daemon.request import errors_of
 from virtfn.journal import Record
 from virtfn.kube.conditions import Condition, Status
 from virtfn.model import Disruption, Inventory, PciAddress, Pf, Problem, Severity
-from virtfn.model.crd import AttemptStatus, DevicePluginStatus, InterfaceStatus, NodeStateStatus, SystemStatus
+from virtfn.model.crd import (
+    MOST_STATUS_ATTEMPTS,
+    AttemptStatus,
+    DevicePluginStatus,
+    InterfaceStatus,
+    NodeStateStatus,
+    SystemStatus,
+)
 from virtfn.model.handshake import DrainState, SyncStatus
 from virtfn.model.wording import few_texts
 from virtfn.policy import status_bridges, status_interfaces
@@ -78,7 +85,7 @@ def status_of(report: Report) -> NodeStateStatus:
         neededState=_needed(report).value,
         plan=plan_status(decision.due, generation=report.generation) if decision is not None else None,
         devicePlugin=report.device_plugin,
-        attempts=tuple(_attempt(attempt) for attempt in report.attempts),
+        attempts=tuple(_attempt(attempt) for attempt in report.attempts[-MOST_STATUS_ATTEMPTS:]),
     )
 
 

@@ -60,6 +60,7 @@ from virtfn.model.crd.pools import (
     SriovNetworkPoolConfig,
 )
 from virtfn.model.crd.states import (
+    MOST_STATUS_ATTEMPTS,
     MOST_STATUS_STEPS,
     NODE_STATE_KIND,
     AttemptStatus,
@@ -100,6 +101,7 @@ __all__ = [
     "IB_NETWORK_KIND",
     "IGNORED_POLICY",
     "KINDS",
+    "MOST_STATUS_ATTEMPTS",
     "MOST_STATUS_NODES",
     "MOST_STATUS_PFS",
     "MOST_STATUS_STEPS",

@@ -18,6 +18,7 @@ from virtfn.model.ovs import OvsBridgeSettings, OvsInterfaceSettings
 from virtfn.model.wire import Count, StatusModel, WireModel
 
 NODE_STATE_KIND: Final = "SriovNetworkNodeState"
+MOST_STATUS_ATTEMPTS: Final = 32
 MOST_STATUS_STEPS: Final = 64
 """Steps of a plan that a status lists at most."""
 
@@ -332,8 +333,8 @@ class NodeStateStatus(StatusModel):
     """What the daemon is about to do; absent when there is nothing to do."""
     device_plugin: Annotated[DevicePluginStatus | None, _ONE_PIECE] = Field(default=None, alias="devicePlugin")
     """What the node's device plugin is to offer."""
-    attempts: Annotated[tuple[AttemptStatus, ...], Field(json_schema_extra={"maxItems": 32})] = ()
-    """Drains and reboots that are remembered."""
+    attempts: Annotated[tuple[AttemptStatus, ...], Field(json_schema_extra={"maxItems": MOST_STATUS_ATTEMPTS})] = ()
+    """Drains, resets and reboots that are remembered, the last 32 of them."""
     conditions: Conditions = ()
     """How the node is doing, one entry for each aspect."""
 
