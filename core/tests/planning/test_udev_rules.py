@@ -92,6 +92,15 @@ def test_a_name_that_leaves_no_room(pf: Pf) -> None:
     assert "_0" not in text
 
 
+def test_what_is_written_by_others_begins_no_rule(pf: Pf) -> None:
+    assert pf.netdev is not None
+    groups = (VfGroup(VfRange(0, 1), "cx", policy_name='seed\nSUBSYSTEM=="net", RUN+="x"'),)
+    odd = replace(pf, netdev=replace(pf.netdev, name='a",RUN+="x'))
+    for text in (udev_rules(odd, replace(SWITCHDEV, groups=groups), NEW), network_file(odd, SWITCHDEV)):
+        assert not [line for line in text.splitlines() if "RUN" in line and not line.startswith(("#", "Name=!"))]
+    assert 'ENV{NM_UNMANAGED}="1"' in udev_rules(odd, SWITCHDEV, NEW)
+
+
 def test_networkd_sees_no_pf_in_it(pf: Pf) -> None:
     assert network_file(pf, SWITCHDEV).splitlines()[2:] == [
         "[Match]",

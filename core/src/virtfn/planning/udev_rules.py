@@ -24,6 +24,9 @@ UNMANAGED = "VIRTFN_UNMANAGED"
 _KEPT = f'ENV{{NM_UNMANAGED}}="1", ENV{{ID_NET_MANAGED_BY}}="virtfn", ENV{{{UNMANAGED}}}="1"'
 """The second is for systemd-networkd from 256 on, which then asks no file."""
 
+_PLAIN = re.compile(r"[\w.@+-]+")
+"""Names of netdevs that mean nothing else in a rule."""
+
 _PARENTS_SINCE = (5, 8)
 _RELEASE = re.compile(r"(\d+)\.(\d+)")
 
@@ -49,14 +52,18 @@ def _switchdev(pf: Pf, want: DesiredPf, platform: Platform) -> list[str]:
     if _before_parents(platform) and pf.netdev.phys_switch_id:
         port = (pf.netdev.phys_port_name or "").removeprefix("p")
         whose, number = f'ATTR{{phys_switch_id}}=="{pf.netdev.phys_switch_id}"', port if port.isdigit() else "*"
+    own = functions.own_name(pf, want)
     lines = [
-        "",
-        "# the PF, which some kernels make anew when the eswitch mode changes",
-        f'ACTION=="add", KERNELS=="{pf.address}", ATTR{{phys_port_name}}=="p[0-9]*", '
-        f'NAME="{functions.own_name(pf, want)}"',
         "",
         "# representors of its VFs",
         f'{whose}, ATTR{{phys_port_name}}=="pf{number}vf*|c[0-9]*pf{number}vf*", {_KEPT}',
+    ]
+    if not _PLAIN.fullmatch(own):
+        return lines
+    lines += [
+        "",
+        "# the PF, which some kernels make anew when the eswitch mode changes",
+        f'ACTION=="add", KERNELS=="{pf.address}", ATTR{{phys_port_name}}=="p[0-9]*", NAME="{own}"',
     ]
     names = functions.representor_names(pf, want)
     if names:
@@ -82,7 +89,8 @@ def _header(pf: Pf, want: DesiredPf) -> str:
     policies = ", ".join(dict.fromkeys(group.policy_name for group in want.groups if group.policy_name))
     by = f", for policy {policies}" if policies else ""
     name = f" ({functions.own_name(pf, want)})" if pf.netdev is not None else ""
-    return f"# {MARK} about {pf.address}{name}{by}. Changes are overwritten; it goes when the PF is given back.\n"
+    told = " ".join(f"{MARK} about {pf.address}{name}{by}".split())  # a line feed would begin a rule
+    return f"# {told}. Changes are overwritten; it goes when the PF is given back.\n"
 
 
 def _before_parents(platform: Platform) -> bool:
