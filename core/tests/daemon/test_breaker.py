@@ -15,6 +15,7 @@ from virtfn.daemon.gate import Disrupt
 from virtfn.daemon.record import AttemptKind, NodeRecord, RecordFile
 from virtfn.daemon.status import Report, status_of
 from virtfn.model import DesiredPf, DesiredState, Disruption, Inventory, PciAddress, Plan, Step
+from virtfn.model.desired import DesiredBridge
 
 Rig = Any
 Knobs = Any
@@ -48,6 +49,17 @@ def test_a_reboot_is_in_vain_if_the_same_is_wanted_after_it() -> None:
     assert blocked is not None
     assert blocked.reason is Refusal.REBOOT_INEFFECTIVE
     assert "the knob is off" in blocked.message
+
+
+def test_a_netdev_that_has_another_name_after_each_boot_is_the_same_cause() -> None:
+    """Names are the kernel's own where nobody gives them; a reboot in vain would be made after every shuffle."""
+    bridge = DesiredBridge("br-0000_01_00.0", PF, uplink_name="eth0")
+    for before, after in ((None, None), (bridge, replace(bridge, uplink_name="eth1"))):
+        first = DesiredState(pfs=(DesiredPf(PF, 4, name="eth0", bridge=before),))
+        other = DesiredState(pfs=(DesiredPf(PF, 4, name="eth1", first_name="eth0", bridge=after),))
+        made = begun(NodeRecord(boot_id="a"), wants(REBOOT, first, retry=""), at="then")
+        (want,) = wants(REBOOT, other, retry="")
+        assert judge(want, made.attempts, boot_id="b") is not None
 
 
 def test_as_many_reboots_are_remembered_as_a_node_has_cards(rig: Rig) -> None:

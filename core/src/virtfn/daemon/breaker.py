@@ -13,7 +13,7 @@ from typing import Final
 
 from virtfn.daemon.plan_report import LONGEST_TEXT, fingerprint
 from virtfn.daemon.record import Attempt, AttemptKind
-from virtfn.model import DesiredState, Disruption, PciAddress, Plan, Step
+from virtfn.model import DesiredPf, DesiredState, Disruption, PciAddress, Plan, Step
 from virtfn.model.codec import to_data
 
 DRAIN_TRIES: Final = 3
@@ -84,10 +84,16 @@ def wants(plan: Plan, desired: DesiredState, *, retry: str) -> Iterator[Want]:
             kind, disruptive = AttemptKind.DRAIN, drain
         else:
             continue
-        wanted = [str(to_data(pf)) for pf in desired.pfs if target in (str(pf.address), pf.address.slot)]
+        wanted = [_asked(pf) for pf in desired.pfs if target in (str(pf.address), pf.address.slot)]
         yield Want(target, kind, fingerprint(disruptive, also=[*wanted, retry]), tuple(disruptive))
     for step in filter(takes_reset, plan.steps):
         yield Want(step.target, AttemptKind.RESET, _reset_key(step, retry), (step,))
+
+
+def _asked(pf: DesiredPf) -> str:
+    """What is asked for, without the netdev's name, which may be another after each boot (`net.ifnames=0`)."""
+    bridge = replace(pf.bridge, uplink_name="") if pf.bridge is not None else None
+    return str(to_data(replace(pf, name="", first_name="", bridge=bridge)))
 
 
 def _reset_key(step: Step, retry: str) -> str:
