@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from virtfn.cli.context import Context
 from virtfn.cli.get_judging import node_report
-from virtfn.cli.get_layout import number_of
 from virtfn.cli.get_report import NodeReport
 from virtfn.cluster.kinds import NODE_STATES
 from virtfn.kube.client import KubeClient
@@ -19,6 +18,7 @@ from virtfn.kube.reflector import Reflector
 from virtfn.kube.resource import NODES, Object, metadata_of
 from virtfn.kube.store import Change, Store
 from virtfn.model.handshake import DrainState
+from virtfn.model.wording import number_of
 
 _STYLES = {"Failed": "bold red", "Succeeded": "green"}
 _STOP_SECONDS = 2.0

@@ -6,6 +6,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from virtfn.cli.context import Context
+from virtfn.model.wording import number_of
 from virtfn.policy.explanation import Explanation, NicExplained, Part, PfExplained, PolicyExplained, Setting
 
 _COLOURS = {Part.WINS: "green", Part.REPLACED: "yellow", Part.NO_VFS: "yellow", Part.REFUSED: "red"}
@@ -45,7 +46,7 @@ def _tree(found: Explanation) -> Tree:
 
 
 def _add_pf(tree: Tree, pf: PfExplained) -> None:
-    branch = tree.add(f"{pf.label}: {pf.num_vfs} VF{'' if pf.num_vfs == 1 else 's'}")
+    branch = tree.add(f"{pf.label}: {number_of(pf.num_vfs, 'VF')}")
     spans = [(group.vf_range, Text(f"{group.resource}, by policy {group.policy}")) for group in pf.groups]
     spans += [(gap, Text("in no group: left to the kernel", style="yellow")) for gap in pf.in_no_group]
     for vf_range, words in sorted(spans, key=lambda span: span[0]):

@@ -42,6 +42,7 @@ from virtfn.kube.client import KubeClient
 from virtfn.kube.resource import LEASES, NODES, PODS, Object, Resource, key_of, metadata_of
 from virtfn.model.crd import OPERATOR_CONFIG_NAME
 from virtfn.model.handshake import CORDONED_ANNOTATION
+from virtfn.model.wording import few_names
 
 PAGE = 200
 """Node states a page: one of two PFs with 128 VFs each has 50 kB."""
@@ -196,8 +197,7 @@ class ClusterReader:
             return
         lost = sorted(f"{each['namespace']}/{each['name']}" for each in found if each["namespace"] != namespace)
         if lost:
-            shown = ", ".join(lost[:_FEW]) + (f" and {len(lost) - _FEW} more" if len(lost) > _FEW else "")
-            self._notes.append(f"policies outside {namespace} have no effect here: {shown}")
+            self._notes.append(f"policies outside {namespace} have no effect here: {few_names(lost, most=_FEW)}")
 
     # --- which namespace ----------------------------------------------------------------------------------------------
 

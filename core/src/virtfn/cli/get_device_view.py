@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
-from virtfn.cli.get_layout import Row, number_of, table
+from virtfn.cli.get_layout import Row, table
 from virtfn.cli.get_report import BridgeReport, GroupReport, NodeReport, PfReport, VfReport
+from virtfn.model.wording import number_of
 
 
 def pf_table(nodes: Sequence[NodeReport], *, width: int, whole: bool) -> list[Text]:

@@ -59,8 +59,3 @@ def folded(text: str, *, width: int, indent: int = 0, style: str = "") -> list[T
         text, max(width, 40), subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
     )
     return [Text(line, style=style) for line in found]
-
-
-def number_of(count: int, what: str, many: str = "") -> str:
-    """`1 node`, `5,000 nodes`; `many` where the plural is another word."""
-    return f"{count:,} {what if count == 1 else many or f'{what}s'}"

@@ -15,7 +15,7 @@ from typing import Final
 from rich.text import Text
 
 from virtfn.cli.get_device_view import bridge_table, in_pods, pf_table, vf_table
-from virtfn.cli.get_layout import Row, folded, number_of, table
+from virtfn.cli.get_layout import Row, folded, table
 from virtfn.cli.get_report import (
     NOT_NEEDED,
     ClusterReport,
@@ -28,6 +28,7 @@ from virtfn.cli.get_report import (
 )
 from virtfn.model.crd import IGNORED_POLICY
 from virtfn.model.handshake import RETRY_ANNOTATION, DrainState
+from virtfn.model.wording import few_names, number_of
 
 MOST_NODES: Final = 10
 """Nodes that are shown one by one where not all are asked for."""
@@ -240,11 +241,8 @@ def _plan(plan: PlanReport, *, width: int, whole: bool) -> list[Text]:
     """The steps that take something away, or all of them."""
     lost = ""
     if plan.affects:
-        shown = ", ".join(plan.affects[:MOST_ADDRESSES])
-        rest = len(plan.affects) - MOST_ADDRESSES
-        lost = f", {number_of(len(plan.affects), 'VF')} lose traffic: {shown}" + (
-            f" and {rest} more" if rest > 0 else ""
-        )
+        shown = few_names(plan.affects, most=MOST_ADDRESSES)
+        lost = f", {number_of(len(plan.affects), 'VF')} lose traffic: {shown}"
     text = f"  plan {plan.digest}: {number_of(plan.count, 'step')}, disruption {plan.disruption}{lost}"
     lines = folded(text, width=width, indent=4)
     steps = plan.steps

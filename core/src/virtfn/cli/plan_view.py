@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from virtfn.cli.context import Context
 from virtfn.cli.output import new_table, print_table
 from virtfn.model import Disruption, Inventory, OutcomeStatus, Plan, Problem, Severity, Step, StepOutcome, steps
+from virtfn.model.wording import number_of
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -55,7 +56,7 @@ def show_plan(context: Context, plan: Plan, inventory: Inventory) -> None:
         return
     table = new_table("#", "DEVICE", "STEP", "DISRUPTION", "WHY")
     for number, step in enumerate(plan.steps, start=1):
-        affected = f" {len(step.affects)} VF{'s' if len(step.affects) > 1 else ''}" if step.affects else ""
+        affected = f" {number_of(len(step.affects), 'VF')}" if step.affects else ""
         table.add_row(
             str(number),
             target_name(step, inventory),
@@ -65,8 +66,7 @@ def show_plan(context: Context, plan: Plan, inventory: Inventory) -> None:
         )
     print_table(context, table)
     context.console.print()
-    count = f"{len(plan.steps)} step{'s' if len(plan.steps) > 1 else ''}"
-    context.console.print(f"{count}. Disruption: ", end="")
+    context.console.print(f"{number_of(len(plan.steps), 'step')}. Disruption: ", end="")
     context.console.print(plan.disruption.name, style=_COLOURS[plan.disruption], end="")
     context.console.print(f" ({_MEANINGS[plan.disruption]}).")
     if plan.affects:

@@ -13,6 +13,7 @@ from virtfn.cli.exits import Exit
 from virtfn.cli.output import print_data
 from virtfn.errors import RequestError
 from virtfn.model import Problem, Severity
+from virtfn.model.wording import number_of
 
 if TYPE_CHECKING:
     from virtfn.cli.objects import Given
@@ -99,14 +100,10 @@ def _tell(context: Context, judged: list[tuple[Entry, Verdict]]) -> None:
     for why, rules in sorted(skipped.items()):
         console.print(f"not applied ({why}): {', '.join(rules)}", style="dim")
     console.print(
-        f"{_count(len(judged), 'object')}, {_count(counts[Severity.ERROR], 'error')},"
-        f" {_count(counts[Severity.WARNING], 'warning')}",
+        f"{number_of(len(judged), 'object')}, {number_of(counts[Severity.ERROR], 'error')},"
+        f" {number_of(counts[Severity.WARNING], 'warning')}",
         style="bold red" if counts[Severity.ERROR] else "green",
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _data(entry: Entry, verdict: Verdict) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from virtfn.model.crd import (
     PolicyStatus,
     SelectorMismatch,
 )
-from virtfn.model.wording import few_texts
+from virtfn.model.wording import few_texts, number_of
 from virtfn.policy.explanation import Explanation, NicExplained, Part, PolicyExplained
 from virtfn.policy.reading import policy_label
 
@@ -206,19 +206,19 @@ class Summary:
             text = _few(
                 [f"{name}: {facts.mismatch.message}" for _, name, facts in self._few_entries() if facts.mismatch]
             )
-            return Status.FALSE, "NoNicSelected", f"no NIC is selected on {_nodes(self.nodes)}: {text}"
+            return Status.FALSE, "NoNicSelected", f"no NIC is selected on {number_of(self.nodes, 'node')}: {text}"
         if not self.served:
             text = _few([f"{node}: {what}" for node, what in sorted(self.conflicts)])
             return Status.FALSE, "Overridden", f"other policies have taken all VFs: {text}"
         if self.failed:
             text = _few([f"{node}: {error or 'no reason is given'}" for node, error in sorted(self.failed)])
-            return Status.FALSE, "NodesFailed", f"{_nodes(len(self.failed))} of {self.served} failed: {text}"
+            return Status.FALSE, "NodesFailed", f"{number_of(len(self.failed), 'node')} of {self.served:,} failed: {text}"
         if self.waiting:
-            text = _few(sorted(self.waiting))
-            return Status.FALSE, "Progressing", f"{self.done} of {_nodes(self.served)} are in sync; waiting for {text}"
-        rest = f"; on {_nodes(self.without_nic)} no NIC is selected" if self.without_nic else ""
-        nics = f"{self.nics} NIC{'' if self.nics == 1 else 's'}"
-        return Status.TRUE, "InSync", f"{_nodes(self.served)} in sync, {nics} selected{rest}"
+            nodes, text = number_of(self.served, "node"), _few(sorted(self.waiting))
+            return Status.FALSE, "Progressing", f"{self.done:,} of {nodes} are in sync; waiting for {text}"
+        rest = f"; on {number_of(self.without_nic, 'node')} no NIC is selected" if self.without_nic else ""
+        nics = number_of(self.nics, "NIC")
+        return Status.TRUE, "InSync", f"{number_of(self.served, 'node')} in sync, {nics} selected{rest}"
 
     def _few_entries(self) -> Sequence[tuple[int, str, Facts]]:
         return nsmallest(_SHOWN, self.entries, key=lambda entry: entry[:2])
@@ -233,7 +233,3 @@ class Summary:
 
 def _few(texts: Sequence[str]) -> str:
     return few_texts([text[:_LONGEST] for text in texts[:_SHOWN]], most=_SHOWN, out_of=len(texts))
-
-
-def _nodes(count: int) -> str:
-    return f"{count} node{'' if count == 1 else 's'}"

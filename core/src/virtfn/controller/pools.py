@@ -15,7 +15,7 @@ from virtfn.kube.queue import WorkQueue
 from virtfn.kube.reflector import Handler
 from virtfn.kube.resource import Object, generation_of, metadata_of, name_of
 from virtfn.kube.store import Change
-from virtfn.model.wording import few_texts
+from virtfn.model.wording import few_texts, number_of
 
 ALL: Final = "*"
 GATHER_SECONDS: Final = 0.5
@@ -103,10 +103,7 @@ def _judge(pool: Pool, *, members: int, shared: Sequence[tuple[str, tuple[Pool, 
         return Status.FALSE, "Overlaps", f"{what}: {few_texts(texts, most=_SHOWN)}"
     if not members:
         return Status.FALSE, "NoNodeSelected", "spec.nodeSelector selects no node"
+    nodes = number_of(members, "node")
     if pool.spec.max_unavailable == 0:
-        return Status.TRUE, "NeverDrained", f"{_nodes(members)}; with maxUnavailable 0 none of them is ever drained"
-    return Status.TRUE, "PoolReady", _nodes(members)
-
-
-def _nodes(count: int) -> str:
-    return f"{count} node{'' if count == 1 else 's'}"
+        return Status.TRUE, "NeverDrained", f"{nodes}; with maxUnavailable 0 none of them is ever drained"
+    return Status.TRUE, "PoolReady", nodes

@@ -21,6 +21,7 @@ from virtfn.model.handshake import (
     RETRY_ANNOTATION,
     DrainState,
 )
+from virtfn.model.wording import number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _waiting(plan: Plan, need: DrainState, handshake: Handshake) -> str:
     if need is DrainState.REBOOT_REQUIRED:
         what = "the node has to be rebooted, and is drained before"
     else:
-        what = f"{lost} VF{'' if lost == 1 else 's'} would lose traffic: whoever uses one has to go first"
+        what = f"{number_of(lost, 'VF')} would lose traffic: whoever uses one has to go first"
     return f"{what} (drain: {handshake.current or 'not begun'})"
 
 

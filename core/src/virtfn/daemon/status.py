@@ -25,7 +25,7 @@ from virtfn.model.crd import (
     SystemStatus,
 )
 from virtfn.model.handshake import DrainState, SyncStatus
-from virtfn.model.wording import few_texts
+from virtfn.model.wording import few_texts, number_of
 from virtfn.policy import status_bridges, status_interfaces
 
 READY: Final = "Ready"
@@ -143,7 +143,7 @@ def _judge_verdict(decision: Decision, verdict: Verdict) -> Judgement:
 
 def _all_well(decision: Decision) -> str:
     count = sum(1 for pf in decision.desired.pfs if not pf.release)
-    well = f"{count} PF{'' if count == 1 else 's'} as wanted" if count else "nothing is wanted of this node"
+    well = f"{number_of(count, 'PF')} as wanted" if count else "nothing is wanted of this node"
     warnings = [str(problem) for problem in decision.problems if problem.severity is Severity.WARNING]
     return _several([well, *warnings])
 

@@ -1,8 +1,13 @@
-"""How a message says what there is a lot of: the first few, and how many more there are."""
+"""How a message counts, and what it says of what there is a lot of: the first few, and how many more there are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+
+def number_of(count: int, what: str, many: str = "") -> str:
+    """`1 node`, `1,000 nodes`."""
+    return f"{count:,} {what if count == 1 else many or f'{what}s'}"
 
 
 def few_names(names: Sequence[str], *, most: int) -> str:
