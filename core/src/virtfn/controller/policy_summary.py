@@ -212,7 +212,8 @@ class Summary:
             return Status.FALSE, "Overridden", f"other policies have taken all VFs: {text}"
         if self.failed:
             text = _few([f"{node}: {error or 'no reason is given'}" for node, error in sorted(self.failed)])
-            return Status.FALSE, "NodesFailed", f"{number_of(len(self.failed), 'node')} of {self.served:,} failed: {text}"
+            nodes = number_of(len(self.failed), "node")
+            return Status.FALSE, "NodesFailed", f"{nodes} of {self.served:,} failed: {text}"
         if self.waiting:
             nodes, text = number_of(self.served, "node"), _few(sorted(self.waiting))
             return Status.FALSE, "Progressing", f"{self.done:,} of {nodes} are in sync; waiting for {text}"
