@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bed.sight import IGB, devlink_mode, look
+from bed.sight import IGB, devlink_mode, look, read
 from bed.tidy import tidy
 
 PORTS = IGB[2:4]
@@ -59,7 +59,12 @@ class Udev:
             time.sleep(0.05)
 
     def stop(self) -> None:
+        """It and its workers are gone when this returns: a late one would rename what the next test makes."""
         run("udevadm", "control", "--exit")
+        deadline = time.monotonic() + 20
+        while any(read(path) in ("systemd-udevd", "(udev-worker)") for path in Path("/proc").glob("[0-9]*/comm")):
+            assert time.monotonic() < deadline, "udevd does not end"
+            time.sleep(0.05)
         shutil.rmtree(self.control.parent)
 
 
