@@ -35,6 +35,8 @@ _ADMIN: Final = "admin"
 _LOOPBACK: Final = "127.0.0.1"
 _NOWHERE: Final = "192.0.2.1"  # RFC 5737; the server wants to advertise an address that is not of the loopback
 _ISSUER: Final = "https://kubernetes.default.svc"
+_READY: Final = ("/readyz", "/api/v1/namespaces/kube-system", "/api/v1/namespaces/default")
+"""Answered with 200 when it can be worked with: it makes its namespaces after it has called itself ready."""
 _START_SECONDS: Final = 60.0
 _TURN: Final = 0.1
 _ATTEMPTS: Final = 3
@@ -193,17 +195,19 @@ class ApiServer:
         """What is missing yet."""
         if not self.ca_file.is_file():
             return "no certificate yet"
-        request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {self._token}"})
+        headers = {"Authorization": f"Bearer {self._token}"}
         try:
             trust = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(self.ca_file)))
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trust)
-            with opener.open(request, timeout=10):
-                return ""
+            for path in _READY:
+                with opener.open(urllib.request.Request(f"{self.url}{path}", headers=headers), timeout=10):
+                    pass
         except urllib.error.HTTPError as error:
             with error:
                 return error.read().decode(errors="replace")
         except OSError as error:  # a certificate that is half written is one, too
             return str(error)
+        return ""
 
 
 class _Program:
