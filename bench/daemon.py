@@ -112,7 +112,7 @@ class Bench:
         from kubernetes import client
 
         self.cluster = cluster
-        self._where = (ground.GROUP, ground.VERSION, ground.NAMESPACE, ground.NODE_STATES)
+        self._where = (ground.GROUP, ground.VERSION, cluster.namespace, ground.NODE_STATES)
         self._name = ground.NODE
         self._objects = client.CustomObjectsApi(cluster.api)
 
