@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,7 +95,9 @@ def test_a_slow_write_is_given_up_on(files: HostFiles, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "blocking")
     with pytest.raises(TimeoutError):
         files.write_slow("blocking", "1", timeout=0.05)
-    os.close(os.open(tmp_path / "blocking", os.O_RDWR | os.O_NONBLOCK))
+    with (tmp_path / "blocking").open("r+b", buffering=0) as both:  # it goes on, also if it is not there yet
+        assert select.select([both], [], [], 30.0)[0]
+        assert both.read(1) == b"1"
 
 
 def test_exists(files: HostFiles, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def blocking(tmp_path: Path) -> Iterator[Path]:
     fifo = tmp_path / "blocking"
     os.mkfifo(fifo)
     yield fifo
-    os.close(os.open(fifo, os.O_RDWR | os.O_NONBLOCK))
+    os.open(fifo, os.O_RDWR | os.O_NONBLOCK)  # stays open, for one that gets there later
 
 
 def children(pid: int) -> list[int]:
