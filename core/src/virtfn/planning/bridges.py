@@ -166,7 +166,7 @@ def _plan(
     if bridge is None:
         after.append(set_bridge(want, why=f"bridge {want.name} is wanted, and is not there"))
     elif differing := _bridge_differs(bridge, want):
-        lost = _plugged(pf, bridge) if {"datapath_type", "fail_mode"} & differing.keys() else ()
+        lost = _lost_by(differing, pf, bridge)
         after.append(set_bridge(want, affects=lost, why=f"bridge {want.name}: {_told(differing)}"))
     uplinks = bridge.uplinks if bridge is not None else ()
     if uplinks and changes_mode and bridge is not None:
@@ -186,12 +186,13 @@ def _taken_over(bridge: Bridge, want: DesiredBridge, pf: Pf, name: str) -> list[
     """The bridge that an older operator has made becomes virtfn's own, with all that is in it."""
     differing = _bridge_differs(bridge, want)
     told = f", and changed: {_told(differing)}" if differing else ""
-    lost = _plugged(pf, bridge) if {"datapath_type", "fail_mode"} & differing.keys() else ()
     why = f"bridge {want.name} was made by an older operator ({OLDER_RECORD}): it is taken over{told}"
-    return [
-        set_bridge(want, affects=lost, why=why),
-        set_uplink(want, why=f"{name} is the uplink of bridge {want.name}"),
-    ]
+    return [set_bridge(want, affects=_lost_by(differing, pf, bridge), why=why), _uplink_in(want, name)]
+
+
+def _lost_by(differing: dict[str, tuple[object, object]], pf: Pf, bridge: Bridge) -> tuple[PciAddress, ...]:
+    """VFs that lose traffic when these columns of a bridge change."""
+    return _plugged(pf, bridge) if {"datapath_type", "fail_mode"} & differing.keys() else ()
 
 
 def _uplink_out(pf: Pf, bridge: Bridge, name: str) -> Step:
