@@ -71,6 +71,11 @@ def takes_reset(step: Step) -> bool:
     return step.disruption is Disruption.RESET
 
 
+def empties_node(step: Step) -> bool:
+    """Whether the node is drained as a whole for the step."""
+    return takes_reboot(step) or takes_reset(step)
+
+
 def wants(plan: Plan, desired: DesiredState, *, retry: str) -> Iterator[Want]:
     """What each device of the plan takes, those that take nothing left out; and each reset for itself.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from virtfn.daemon.breaker import takes_drain, takes_reboot, takes_reset
+from virtfn.daemon.breaker import empties_node, takes_drain
 from virtfn.daemon.plan_report import digest_of
 from virtfn.model import PciAddress, Plan
 from virtfn.model.handshake import (
@@ -79,7 +79,7 @@ def need_of(plan: Plan, *, free: frozenset[PciAddress] = frozenset()) -> DrainSt
 
     :param free: VFs that may lose their traffic, as nobody uses them.
     """
-    if any(takes_reboot(step) or takes_reset(step) for step in plan.steps):
+    if any(empties_node(step) for step in plan.steps):
         return DrainState.REBOOT_REQUIRED
     if any(takes_drain(step) and not free.issuperset(step.affects) for step in plan.steps):
         return DrainState.DRAIN_REQUIRED

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from virtfn.daemon import attempts, reboot, resets
 from virtfn.daemon.afterwards import StepListener, in_vain, is_unrecorded, makes_devices_anew
 from virtfn.daemon.boot import BootKeeper
-from virtfn.daemon.breaker import SETTING_TRIES, Want, takes_reboot, takes_reset
+from virtfn.daemon.breaker import SETTING_TRIES, Want, empties_node
 from virtfn.daemon.decision import Decision, Failure, Memory, Rules, decide, key_of
 from virtfn.daemon.device_plugin_config import FILE, Offer, make_offer, write_offer
 from virtfn.daemon.drift import Hold, is_sure
@@ -173,7 +173,7 @@ class NodeLoop:
         outcome = None
         decision = look.decision
         if decision is not None and decision.verdict.action is Action.PERFORM:
-            if any(takes_reboot(step) or takes_reset(step) for step in decision.due.steps):
+            if any(empties_node(step) for step in decision.due.steps):
                 return self._reboot(look, decision)
             self._publish(replace(look.report, acting=True))
             self._keep_boot(look)
