@@ -232,11 +232,15 @@ class Features(Reader):
 
     def _tell(self, *argv: str) -> None:
         """Run a program that has something told to a daemon of the host."""
-        result = self.run(argv, timeout=_UDEVADM_SECONDS, device=argv[0])
+        self._run_well(argv, what=" ".join(argv), timeout=_UDEVADM_SECONDS, device=argv[0])
+
+    def _run_well(self, argv: tuple[str, ...], *, what: str, timeout: float, device: str) -> None:
+        """:raises CommandFailed: the program cannot be run, or its exit code is another than 0."""
+        result = self.run(argv, timeout=timeout, device=device)
         if result.code != 0:
             raise CommandFailed(
-                f"{' '.join(argv)} failed ({result.stderr.strip() or f'exit code {result.code}'})",
-                device=argv[0],
+                f"{what} failed ({result.stderr.strip() or f'exit code {result.code}'})",
+                device=device,
                 argv=result.argv,
                 code=result.code,
                 output=result.stderr,

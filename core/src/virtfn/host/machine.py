@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from virtfn.errors import (
-    CommandFailed,
     DeviceBusy,
     HostError,
     KernelRefused,
@@ -398,15 +397,8 @@ class Machine(Features):
         if self.module_loaded(name):
             return
         about = f"{device}: {name}" if device else name
-        result = self.run(("modprobe", name), timeout=self._timeouts.module, device=device or name)
-        if result.code != 0:
-            raise CommandFailed(
-                f"{about}: modprobe failed ({result.stderr.strip() or f'exit code {result.code}'})",
-                device=device or name,
-                argv=result.argv,
-                code=result.code,
-                output=result.stderr,
-            )
+        what, timeout = f"{about}: modprobe", self._timeouts.module
+        self._run_well(("modprobe", name), what=what, timeout=timeout, device=device or name)
         if not self.module_loaded(name):
             raise NotEffective(f"{about}: modprobe ended well, and the module is not loaded", device=device or name)
 
