@@ -13,7 +13,8 @@ from virtfn import Plugin, hookimpl
 from virtfn.errors import InvalidDocument, PluginLoadError, RequestError
 from virtfn.model import Adapter, DesiredAdapter, DeviceModel, PciAddress, PciId, Step
 from virtfn.model.codec import from_data, to_data
-from virtfn.model.steps import RUNTIME, set_devlink_param
+from virtfn.model.inventory import ParamMode
+from virtfn.model.steps import set_devlink_param
 from virtfn.testing import FakeHost, conformance, parse_profile
 from virtfn.testing.conformance import Conformance, laws, profiles_of, run, try_law
 from virtfn.testing.grounds import Ability, FakeGround, KernelGround, profile_of
@@ -54,7 +55,7 @@ class Forgetful(Own):
     def plan_functions(self, adapter: Adapter, desired: DesiredAdapter) -> list[Step]:
         pf = adapter.pfs[0]
         wanted = any(want.address == pf.address for want in desired.pfs)
-        return [set_devlink_param(pf, "speed", "fast", mode=RUNTIME, why="it is faster")] if wanted else []
+        return [set_devlink_param(pf, "speed", "fast", mode=ParamMode.RUNTIME, why="it is faster")] if wanted else []
 
 
 class Misspelt(Own):

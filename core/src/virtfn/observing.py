@@ -46,7 +46,7 @@ def _params(pf: Pf, adapter: Adapter, reader: Reader) -> dict[str, ParamValue]:
     found: dict[str, ParamValue] = {}
     for name, mode in adapter.params.items():
         param = reader.devlink_param(pf.address, name)
-        value = next((value for known, value in param.values.items() if known == mode), None) if param else None
+        value = param.value(mode) if param is not None else None
         if value is not None and value != "":  # some older kernels show a parameter without its value
             found[name] = value
     return found

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Protocol
 
 from virtfn.model import EswitchMode, PciAddress
+from virtfn.model.inventory import ParamMode as ParamMode
+from virtfn.model.inventory import ParamValue as ParamValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +34,6 @@ class DevlinkInfo:
     fixed: Mapping[str, str] = field(default_factory=dict)
     running: Mapping[str, str] = field(default_factory=dict)
     stored: Mapping[str, str] = field(default_factory=dict)
-
-
-class ParamMode(StrEnum):
-    """When a devlink parameter takes effect: `DEVLINK_ATTR_PARAM_VALUE_CMODE`."""
-
-    RUNTIME = "runtime"
-    """At once."""
-    DRIVERINIT = "driverinit"
-    """When the driver takes the device anew (`devlink dev reload`)."""
-    PERMANENT = "permanent"
-    """When the device is reset: it is kept in its memory."""
-
-
-ParamValue = bool | int | str
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,17 @@ ParamValue = bool | int | str
 """Of a devlink parameter."""
 
 
+class ParamMode(StrEnum):
+    """When a devlink parameter takes effect: `DEVLINK_ATTR_PARAM_VALUE_CMODE`."""
+
+    RUNTIME = "runtime"
+    """At once."""
+    DRIVERINIT = "driverinit"
+    """When the driver takes the device anew (`devlink dev reload`)."""
+    PERMANENT = "permanent"
+    """When the device is reset: it is kept in its memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Netdev:
     """A network interface of this network namespace."""
@@ -217,7 +228,7 @@ class Adapter:
     """Kernel module that makes RDMA devices of the card's functions, from the device table; empty: it names none."""
     vdpa_module: str = ""
     """Kernel module that lets the model's VFs have vDPA devices, from the device table; empty: it names none."""
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, ParamMode] = field(default_factory=dict)
     """devlink parameters that its plugin may change, from the device table: `DeviceModel.params`."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the owner's `observe` found: vendor facts as JSON values."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from virtfn.model.bridge_steps import BRIDGE_OPS, describe_bridge_step
-from virtfn.model.inventory import DeviceType, EswitchMode, Pf, Vf
+from virtfn.model.inventory import DeviceType, EswitchMode, ParamMode, ParamValue, Pf, Vf
 from virtfn.model.plan import Disruption, Need, NeedKind, Step
 
 LOAD_MODULE = "host.load_module"
@@ -33,10 +33,6 @@ WRITE_FILE = "host.write_file"
 REMOVE_FILE = "host.remove_file"
 RELOAD_UDEV = "udev.reload"
 SET_RDMA_MODE = "rdma.set_netns_mode"
-
-RUNTIME = "runtime"
-DRIVERINIT = "driverinit"
-"""When a devlink parameter takes effect: at once, or when the driver takes the device anew."""
 
 STANDARD_OPS = frozenset(
     {
@@ -225,19 +221,19 @@ def _vdpa_step(
 def set_devlink_param(
     pf: Pf,
     name: str,
-    value: bool | int | str,
+    value: ParamValue,
     *,
-    mode: str,
+    mode: ParamMode,
     why: str,
     disruption: Disruption = Disruption.NONE,
     optional: bool = False,
 ) -> Step:
     """A devlink parameter of the PF.
 
-    :param mode: when it takes effect: `RUNTIME` or `DRIVERINIT`, as the device table has it, or `permanent`.
+    :param mode: when it takes effect; if not `PERMANENT`, as the device table has it.
     :param disruption: what has to happen for it to take effect.
     """
-    args = {"name": name, "value": value, "mode": mode}
+    args = {"name": name, "value": value, "mode": str(mode)}
     return Step(op=SET_PARAM, target=str(pf.address), args=args, disruption=disruption, why=why, optional=optional)
 
 

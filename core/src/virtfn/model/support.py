@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from virtfn.model.inventory import ParamMode
 from virtfn.model.pci import PciId
 
 
@@ -47,7 +48,7 @@ class DeviceModel:
     """Kernel module that makes RDMA devices of the card's functions; empty: there is none."""
     vdpa_module: str = ""
     """Kernel module that makes the VFs on their network driver vDPA management devices; empty: there is none."""
-    params: Mapping[str, str] = field(default_factory=dict, hash=False)
+    params: Mapping[str, ParamMode] = field(default_factory=dict, hash=False)
     """devlink parameters of the PFs that the plugin may change, by name, with the mode in which it does: `runtime` or
     `driverinit`. These are read, recorded before the first touch, and there for the plugin to put back on release."""
     product: str = ""

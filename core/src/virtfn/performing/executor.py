@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from virtfn.errors import DeviceGone, KernelRefused, NoOwnerError, VirtfnError
-from virtfn.host.api import Host
+from virtfn.host.api import Host, ParamMode
 from virtfn.journal import Journal, Record
 from virtfn.model import (
     IN_FIRMWARE,
@@ -231,7 +231,7 @@ class _Book:
 
 
 def _takes_a_reload(step: Step) -> bool:
-    return step.op == steps.SET_PARAM and step.args.get("mode") == steps.DRIVERINIT
+    return step.op == steps.SET_PARAM and step.args.get("mode") == ParamMode.DRIVERINIT
 
 
 def _owed(want: DesiredPf, plan: Plan) -> tuple[VfBaseline, ...]:

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from virtfn.model import Adapter, DesiredPf, EswitchMode, Inventory, PciAddress, Pf
-from virtfn.model.inventory import ParamValue
-from virtfn.model.steps import DRIVERINIT
+from virtfn.model.inventory import ParamMode, ParamValue
 
 
 def restored_after_boot(wanted: Sequence[DesiredPf]) -> tuple[DesiredPf, ...]:
@@ -41,19 +40,18 @@ def _adapter(adapter: Adapter, baselines: Mapping[PciAddress, DesiredPf]) -> Ada
     return replace(adapter, pfs=tuple(_pf(pf, baselines.get(pf.address), adapter.params) for pf in adapter.pfs))
 
 
-def _params(pf: Pf, was: DesiredPf | None, modes: Mapping[str, str]) -> dict[str, ParamValue]:
+def _params(pf: Pf, was: DesiredPf | None, modes: Mapping[str, ParamMode]) -> dict[str, ParamValue]:
     """A parameter that takes effect with the driver's start is taken to be as now: drivers begin with what is wanted.
 
     Whoever has it otherwise sets it after the boot. To take the device from its driver and back is nothing for a script
     before the network starts; the daemon does it, if need be.
     """
     known = was.params if was is not None else {}
-    return {
-        name: value if modes.get(name) == DRIVERINIT else known.get(name, value) for name, value in pf.params.items()
-    }
+    kept = {name for name, mode in modes.items() if mode == ParamMode.DRIVERINIT}
+    return {name: value if name in kept else known.get(name, value) for name, value in pf.params.items()}
 
 
-def _pf(pf: Pf, was: DesiredPf | None, modes: Mapping[str, str]) -> Pf:
+def _pf(pf: Pf, was: DesiredPf | None, modes: Mapping[str, ParamMode]) -> Pf:
     netdev = pf.netdev
     if netdev is not None:
         mtu = was.mtu if was is not None and was.mtu is not None else netdev.mtu

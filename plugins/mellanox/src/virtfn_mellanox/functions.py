@@ -12,6 +12,7 @@ Sources: Linux drivers/net/ethernet/mellanox/mlx5 (eswitch_offloads.c, fs_core.c
 
 from __future__ import annotations
 
+from virtfn.host.api import ParamMode
 from virtfn.model import Adapter, DesiredPf, EswitchMode, Pf, Problem, Severity, Step, functions, steps
 from virtfn_mellanox.roce import plan_reload, reloaded
 from virtfn_mellanox.tables import STEERING
@@ -37,7 +38,7 @@ def _steering(pf: Pf, want: DesiredPf) -> list[Step]:
     if functions.new_mode(pf, want) is not EswitchMode.SWITCHDEV or pf.params.get(STEERING) != "dmfs":
         return []
     why = "flows are put into the card faster, and it can be chosen only before switchdev mode"
-    return [steps.set_devlink_param(pf, STEERING, "smfs", mode=steps.RUNTIME, why=why, optional=True)]
+    return [steps.set_devlink_param(pf, STEERING, "smfs", mode=ParamMode.RUNTIME, why=why, optional=True)]
 
 
 def _steering_back(pf: Pf, want: DesiredPf) -> list[Step]:
@@ -45,7 +46,7 @@ def _steering_back(pf: Pf, want: DesiredPf) -> list[Step]:
     if was is None or now in (None, was) or functions.wanted_mode(pf, want) is EswitchMode.SWITCHDEV:
         return []
     why = f"{STEERING} was {was} before virtfn touched the PF"
-    return [steps.set_devlink_param(pf, STEERING, was, mode=steps.RUNTIME, why=why)]
+    return [steps.set_devlink_param(pf, STEERING, was, mode=ParamMode.RUNTIME, why=why)]
 
 
 def _inline(pf: Pf, want: DesiredPf, core: list[Step]) -> list[Step]:

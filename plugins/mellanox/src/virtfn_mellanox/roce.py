@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 from virtfn.errors import UnsupportedSetting
-from virtfn.host.api import HostReader
+from virtfn.host.api import HostReader, ParamMode
 from virtfn.model import (
     Adapter,
     DesiredPf,
@@ -68,7 +68,7 @@ def plan_reload(adapter: Adapter, pf: Pf, want: DesiredPf) -> list[Step]:
         why = (
             f"RoCE was {word} before virtfn touched the PF" if want.release else "VFs with RDMA wanted, and RoCE is off"
         )
-        found.append(steps.set_devlink_param(pf, ROCE, value, mode=steps.DRIVERINIT, why=why))
+        found.append(steps.set_devlink_param(pf, ROCE, value, mode=ParamMode.DRIVERINIT, why=why))
     if pf.num_vfs:
         found.append(steps.set_num_vfs(pf, 0, why="VFs go before the driver takes their PF anew"))
     found.append(steps.reload_driver(pf, why=f"RoCE is {word} from then on"))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from virtfn.model import Capability, DeviceModel, PciId, steps
+from virtfn.host.api import ParamMode
+from virtfn.model import Capability, DeviceModel, PciId
 
 VENDOR = "15b3"
 
@@ -34,7 +35,7 @@ VPI = ETHERNET | {Capability.INFINIBAND}
 _VDPA = frozenset({Capability.VDPA})
 STEERING = "flow_steering_mode"
 ROCE = "enable_roce"
-PARAMS = MappingProxyType({STEERING: steps.RUNTIME, ROCE: steps.DRIVERINIT})
+PARAMS = MappingProxyType({STEERING: ParamMode.RUNTIME, ROCE: ParamMode.DRIVERINIT})
 """devlink parameters that are changed: see `functions` and `roce`."""
 RDMA_MODULE = "mlx5_ib"
 """Makes RDMA devices of PFs and VFs."""

@@ -22,7 +22,8 @@ from virtfn.model import (
     Step,
 )
 from virtfn.model.codec import to_data
-from virtfn.model.steps import DRIVERINIT, NODE, RUNTIME, SET_PARAM, STANDARD_OPS
+from virtfn.model.inventory import ParamMode
+from virtfn.model.steps import NODE, SET_PARAM, STANDARD_OPS
 from virtfn.performing.operations import check_args
 from virtfn.registry import GENERIC, VIRTUAL, Registry
 from virtfn.registry.entries import keys_for
@@ -30,6 +31,7 @@ from virtfn.testing.judging import differences, tell, view_of
 from virtfn.testing.laws.trial import Broken, Law, Trial, Unable, reasons
 from virtfn.testing.scenarios import Scenario
 
+_CHANGED_MODES = (ParamMode.RUNTIME, ParamMode.DRIVERINIT)
 _HEX4 = re.compile(r"[0-9a-f]{4}")
 
 
@@ -78,10 +80,9 @@ def _check_table(table: tuple[DeviceModel, ...], keys: tuple[str, ...]) -> None:
             raise Broken(f"{about}: {row.pf} and {row.vf} are not ids (four lower-case hex digits, vendor:device)")
         if not row.driver.strip():
             raise Broken(f"{about}: names no driver")
-        if strange := sorted(set(row.params.values()) - {RUNTIME, DRIVERINIT}):
-            raise Broken(
-                f"{about}: {strange[0]!r} is not when a devlink parameter is changed ({RUNTIME}, {DRIVERINIT})"
-            )
+        if strange := sorted(set(row.params.values()).difference(_CHANGED_MODES)):
+            allowed = ", ".join(_CHANGED_MODES)
+            raise Broken(f"{about}: {str(strange[0])!r} is not when a devlink parameter is changed ({allowed})")
         if row.max_vfs is not None and row.max_vfs < 1:
             raise Broken(f"{about}: {row.max_vfs} VFs at most")
         if hardware and not set(keys_for(row.pf)) & set(keys):
@@ -140,7 +141,7 @@ def _wrong_with(step: Step, inventory: Inventory, *, performs: bool) -> str:
 
 def _is_recorded(step: Step, inventory: Inventory) -> bool:
     """Whether the parameter is read and recorded before the plugin changes it; what is kept in firmware need not be."""
-    if step.args["mode"] not in (RUNTIME, DRIVERINIT):
+    if step.args["mode"] not in _CHANGED_MODES:
         return True
     served = (adapter for adapter in inventory.adapters if any(str(pf.address) == step.target for pf in adapter.pfs))
     return any(adapter.params.get(step.args["name"]) == step.args["mode"] for adapter in served)
